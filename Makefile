@@ -1,0 +1,52 @@
+# make demo | test | check | bench | test-all
+# Everything is set up on demand in $(VENV); nothing is needed beforehand but Python >= 3.11 with venv.
+
+# The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.13 ...` names another.
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.PHONY: demo test check bench test-all clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.runs
+	$(BIN)/python sample_files/demo.py
+
+test: $(VENV)/.develops
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+check: $(VENV)/.develops
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: $(VENV)/.develops
+	$(BIN)/python bench/compare_servers.py $(BENCH_ARGS)
+
+# The suite on every CPython that is installed, each in a .venv-3.X of its own; fails if one fails.
+test-all:
+	@set -e; found=; for v in 3.11 3.12 3.13 3.14; do \
+		python$$v -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "== python$$v: not installed"; continue; }; \
+		echo "== python$$v"; found=yes; \
+		$(MAKE) --no-print-directory test PYTHON=python$$v VENV=.venv-$$v; \
+	done; test -n "$$found" || { echo "no python3.11 to python3.14 on the PATH" >&2; exit 1; }
+
+# Stamps: made again when the dependencies or the entry points change.
+$(VENV)/.runs: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "blockstep needs Python >= 3.11; name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is older than Python 3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.develops: $(VENV)/.runs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-3.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,0 +1,1 @@
+"""The client: get and put, with a progress bar."""

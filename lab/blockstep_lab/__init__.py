@@ -1,0 +1,1 @@
+"""The lab: one bad link for everything."""

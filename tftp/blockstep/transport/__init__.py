@@ -1,0 +1,1 @@
+"""The only code that touches sockets and files for a transfer."""
