@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from blockstep.protocol.errors import End, ErrorCode, LocalError, TransferFailed
-from blockstep.transport.vectored import total_bytes, write_failed, write_fully
+from blockstep.transport.vectored import run_bytes, write_failed, write_fully
 
 __all__ = ["HIDDEN_PREFIX", "AtomicFileSink", "sweep_leftovers"]
 
@@ -106,13 +106,12 @@ class AtomicFileSink:
     def writev(self, views: Sequence[memoryview]) -> None:
         """Append all of `views`."""
         self._must_be_open()
-        start = self.bytes_written
+        if self._max_bytes is not None:
+            self._must_fit(self.bytes_written + run_bytes(views))
         try:
-            self._must_fit(start + total_bytes(views))
-            write_fully(lambda batch, done: os.pwritev(self._fd, batch, start + done), views)
+            self.bytes_written += write_fully(self._write, views)
         except OSError as error:
             self._fail(error)
-        self.bytes_written = start + total_bytes(views)
 
     def commit(self) -> None:
         """Sync the bytes, give them their name in one step, sync the directory. All is on disk when this returns."""
@@ -253,6 +252,9 @@ class AtomicFileSink:
         except OSError as error:
             if error.errno != errno.EINVAL:  # file systems that cannot sync a directory say so with EINVAL
                 raise
+
+    def _write(self, batch: Sequence[memoryview], done: int) -> int:
+        return os.pwritev(self._fd, batch, self.bytes_written + done)
 
     def _must_be_open(self) -> None:
         if self._fd < 0:

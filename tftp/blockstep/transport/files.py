@@ -50,6 +50,7 @@ class Source(Protocol):
     def readv(self, views: Sequence[memoryview]) -> int:
         """Fill `views` in order and return the bytes read: fewer than they hold only at the end, 0 after it.
 
+        `views` is a run of payload slots: all of one length, only the last may be shorter.
         Raises TransferFailed (End.LOCAL_READ) when reading fails or the file was changed since it was opened.
         """
 
@@ -65,7 +66,10 @@ class Sink(Protocol):
         """Bytes that the target holds so far (after netascii, where that is in use)."""
 
     def writev(self, views: Sequence[memoryview]) -> None:
-        """Append all of `views`. Raises TransferFailed (End.LOCAL_WRITE); the sink is aborted then."""
+        """Append all of `views`, a run as in `Source.readv`.
+
+        Raises TransferFailed (End.LOCAL_WRITE); the sink is aborted then.
+        """
 
     def commit(self) -> None:
         """Everything is there: make it last. Raises TransferFailed (End.LOCAL_WRITE); the sink is aborted then."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from blockstep.protocol.errors import End, ErrorCode, TransferFailed
 
-__all__ = ["beyond", "read_failed", "read_fully", "total_bytes", "write_failed", "write_fully"]
+__all__ = ["beyond", "read_failed", "read_fully", "run_bytes", "wait_until_ready", "write_failed", "write_fully"]
 
 IOV_MAX = os.sysconf("SC_IOV_MAX")
 
@@ -30,9 +30,9 @@ _WRITE_CODES = {
 }
 
 
-def total_bytes(views: Sequence[memoryview]) -> int:
-    """The bytes that `views` (each of format B) hold together."""
-    return sum(map(len, views))
+def run_bytes(views: Sequence[memoryview]) -> int:
+    """The bytes in a run of payload slots: all of one length, only the last may be shorter. No loop: once per burst."""
+    return len(views[0]) * (len(views) - 1) + len(views[-1]) if views else 0
 
 
 def beyond(views: Sequence[memoryview], count: int) -> list[memoryview]:
@@ -45,31 +45,31 @@ def beyond(views: Sequence[memoryview], count: int) -> list[memoryview]:
 
 
 def read_fully(read: Callable[[Sequence[memoryview], int], int], views: Sequence[memoryview]) -> int:
-    """Fill `views` in order and return the bytes that were read; fewer than they hold only where the input ends.
+    """Fill a run of `views` in order and return the bytes read: fewer than they hold only where the input ends.
 
     `read(batch, done)` is one system call into at most IOV_MAX views, `done` bytes after the start; 0 means the end.
     """
-    wanted = total_bytes(views)
-    done = 0
-    while done < wanted:
-        batch = beyond(views, done) if done else views
-        got = read(batch if len(batch) <= IOV_MAX else batch[:IOV_MAX], done)
-        if not got:
-            break
-        done += got
-    return done
+    return _move(read, views)
 
 
 def write_fully(write: Callable[[Sequence[memoryview], int], int], views: Sequence[memoryview]) -> int:
-    """Write all of `views` and return their bytes; `write(batch, done)` is one system call, as in `read_fully`."""
-    wanted = total_bytes(views)
-    done = 0
-    while done < wanted:
-        batch = beyond(views, done) if done else views
-        put = write(batch if len(batch) <= IOV_MAX else batch[:IOV_MAX], done)
-        if not put:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        done += put
+    """Write a run of `views` and return their bytes; `write(batch, done)` is one system call, as in `read_fully`."""
+    done = _move(write, views)
+    if done != run_bytes(views) and beyond(views, done):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return done
+
+
+def _move(call: Callable[[Sequence[memoryview], int], int], views: Sequence[memoryview]) -> int:
+    """Call until all of `views` are moved, or nothing moves."""
+    if not views:
+        return 0
+    done = moved = call(views if len(views) <= IOV_MAX else views[:IOV_MAX], 0)
+    if done == run_bytes(views):  # as good as always, and adding up 64 lengths would cost a tenth of the burst
+        return done
+    while moved and (rest := beyond(views, done)):
+        moved = call(rest[:IOV_MAX], done)
+        done += moved
     return done
 
 
