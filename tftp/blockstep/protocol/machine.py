@@ -1,0 +1,157 @@
+"""What a sender and a receiver have in common: state, timer, counters and the end.
+
+A machine is told what arrived and what time it is, and says what to send and when it wants to be called again. It does
+no IO and has no clock; times are seconds on whatever monotonic clock the driver uses. After an error it stays FAILED
+and refuses further calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from blockstep.protocol.errors import End, ErrorCode, LocalError, RemoteError, TransferFailed
+from blockstep.protocol.numbers import Numbering
+from blockstep.protocol.options import Agreed
+from blockstep.protocol.states import Input, Role, State, follow
+from blockstep.protocol.timer import ResendTimer
+from blockstep.protocol.wire import (
+    Ack,
+    Data,
+    ErrorPacket,
+    OptionAck,
+    Packet,
+    Request,
+    parse_untrusted,
+    printable_untrusted,
+)
+
+
+@dataclass(slots=True)
+class TransferStats:
+    """Counters of one transfer.
+
+    `payload_bytes` counts bytes of the file as they travelled, each once; `resends` are DATA (sender) or ACK (receiver)
+    packets that went out again; `needless` those that turned out not to have been needed.
+    """
+
+    payload_bytes: int = 0
+    blocks: int = 0
+    resends: int = 0
+    needless: int = 0
+    timeouts: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    ignored: int = 0
+
+
+UNPROVEN_SENDS = 3
+
+
+class Machine:
+    """Base of `Sender` and `Receiver`.
+
+    `opening` is the packet that answers the peer's request (OACK, or ACK 0 for a write request). Until the peer proves
+    by an answer that it is where its packets say, nothing goes out more than three times, so that a forged request
+    cannot turn a server on somebody else.
+    """
+
+    def __init__(self, role: Role, agreed: Agreed, timer: ResendTimer, *, opening: bytes | None, now: float) -> None:
+        self.role = role
+        self.state = State.OFFERED if opening else State.MOVING
+        self.agreed = agreed
+        self.timer = timer
+        self.numbering = Numbering(agreed.rollover)
+        self.stats = TransferStats()
+        self.proven = role is Role.GET or role is Role.PUT
+        self._opening = opening
+        self._opening_due = opening is not None
+        self._unproven_resends = 0
+        self._progress_at = now
+        self._wait_from = now
+
+    @property
+    def finished(self) -> bool:
+        """True when nothing more is to be sent or awaited."""
+        return self.state is State.DONE or self.state is State.FAILED
+
+    @property
+    def delivered(self) -> bool:
+        """True when the file is known to be whole at its destination."""
+        return self.state is State.DALLYING or self.state is State.DONE
+
+    def next_deadline(self) -> float:
+        """When `handle_deadline` wants to be called, on the driver's clock."""
+        return min(self._wait_from + self.timer.rto_s, self._progress_at + self.timer.give_up_s)
+
+    def fail(self) -> None:
+        """End the transfer for a reason of the driver's: its file, a signal, its patience."""
+        self.state = State.FAILED
+
+    def _follow(self, happened: Input) -> None:
+        self.state = follow(self.role, self.state, happened)
+
+    def poll_opening(self, now: float) -> bytes | None:
+        """The packet that answers the request, when it is due, else None."""
+        if not self._opening_due:
+            return None
+        self._opening_due = False
+        self._wait_from = now
+        return self._opening
+
+    def _opening_answered(self, now: float) -> None:
+        """The first answer to our opening packet."""
+        if self._unproven_resends == 0:
+            self.timer.sample(now - self._wait_from)
+        else:
+            self.timer.restart()
+        self.proven = True
+        self._opening_due = False
+        self._progress_at = now
+        self._follow(Input.FIRST)
+
+    def _timed_out(self, now: float) -> bool:
+        """True when something is to be sent again; TransferFailed when the peer has been silent for too long."""
+        self._require_open()
+        if now >= self._progress_at + self.timer.give_up_s:
+            self._give_up(now)
+        if now < self._wait_from + self.timer.rto_s:
+            return False
+        if not self.proven:
+            self._unproven_resends += 1
+            if self._unproven_resends >= UNPROVEN_SENDS:
+                self._give_up(now)
+        self.stats.timeouts += 1
+        self.timer.back_off()
+        self._wait_from = now
+        return True
+
+    def _give_up(self, now: float) -> NoReturn:
+        self._follow(Input.GIVEN_UP)
+        raise TransferFailed(End.TIMED_OUT, f"no progress for {now - self._progress_at:.1f} s", ErrorCode.UNDEFINED)
+
+    def _require_open(self) -> None:
+        if self.finished:
+            raise LocalError(f"the transfer is {self.state.value}")
+
+    def _parse_control(self, datagram_untrusted: memoryview) -> Packet:
+        """Parse what is not on the fast path, and let the table judge it; an ERROR packet ends the transfer."""
+        try:
+            packet = parse_untrusted(datagram_untrusted)
+            self._follow(_INPUT_OF[type(packet)])
+        except RemoteError:
+            self.state = State.FAILED
+            raise
+        if isinstance(packet, ErrorPacket) and self.state is State.FAILED:
+            said = printable_untrusted(packet.message) or "no text"
+            raise TransferFailed(End.PEER_ERROR, said, packet.code)
+        return packet
+
+
+_INPUT_OF: dict[type, Input] = {
+    Request: Input.REQUEST,
+    Data: Input.DATA,
+    Ack: Input.ACK,
+    OptionAck: Input.OACK,
+    ErrorPacket: Input.ERROR,
+}

@@ -1,0 +1,198 @@
+"""The sending half of a transfer: which blocks to send, and what an acknowledgement means.
+
+Go-back-N as RFC 7440 has it, which with a window of 1 is RFC 1350. Decided here:
+
+- The arena is a ring: block index k lives in slot (k - 1) % slots. Unacknowledged blocks stay there, so a resend reads
+  nothing again and a source is only ever read forward.
+- An ACK inside the window means that the receiver found a gap: the rest is sent again at once (RFC 7440 section 4).
+- A repeated ACK is never answered in lock-step (RFC 1123 section 4.2.3.1, the Sorcerer's Apprentice). In a window it
+  can mean that the first block was lost, so it is answered, but once; and a window that went out twice has a second
+  ACK coming, which is expected and means nothing.
+"""
+
+from __future__ import annotations
+
+from blockstep.protocol.arena import HEADER_BYTES, Arena
+from blockstep.protocol.errors import LocalError
+from blockstep.protocol.machine import Machine
+from blockstep.protocol.options import Agreed
+from blockstep.protocol.states import Input, Role, State
+from blockstep.protocol.timer import ResendTimer
+from blockstep.protocol.wire import Ack, OptionAck
+
+
+class Sender(Machine):
+    """Sends the blocks that a driver loads into `arena`.
+
+    `opening` is the packet (OACK) that answers a read request with options; until ACK 0 it is all that is sent. Without
+    it the first window goes out at once.
+    """
+
+    def __init__(
+        self, role: Role, agreed: Agreed, timer: ResendTimer, *, arena: Arena, now: float, opening: bytes | None = None
+    ) -> None:
+        if arena.blksize != agreed.blksize or arena.slots < 1:
+            raise LocalError("the arena does not fit the agreed blksize")
+        super().__init__(role, agreed, timer, opening=opening, now=now)
+        self.arena = arena
+        self._window = min(agreed.windowsize, arena.slots)
+        self._base = 0 if opening else 1  # the lowest block index not yet acknowledged (0: the OACK)
+        self._next = 1  # the next block index to send
+        self._high = 0  # the highest block index ever sent
+        self._loaded = 0  # the highest block index in the arena
+        self._last: int | None = None  # the block index that ends the transfer, once known
+        self._last_bytes = 0
+        self._resent_to = 0  # blocks up to here went out more than once: no round trip is measured on them
+        self._echoes = 0  # repeated ACKs that a window sent twice still has coming
+        self._echoes_next = 0
+        self._answered = -1  # the base for which a repeated ACK was answered
+
+    # Loading: the driver moves bytes of the file into the ring.
+
+    @property
+    def wants_load(self) -> bool:
+        """Half of the ring is free and the file has more: loading now costs the peer no time."""
+        return self._last is None and 2 * (self._loaded - self._base + 1) <= self.arena.slots
+
+    @property
+    def acknowledged_bytes(self) -> int:
+        """Bytes of payload that the peer has acknowledged."""
+        if self.state is State.DONE:
+            return self.stats.payload_bytes
+        return max(self._base - 1, 0) * self.agreed.blksize
+
+    def room(self) -> tuple[int, int]:
+        """The free run of the ring that is to be loaded next, as (first slot, number of slots)."""
+        slots = self.arena.slots
+        slot = self._loaded % slots
+        oldest = self._base if self._base > 0 else 1
+        return slot, min(oldest + slots - 1 - self._loaded, slots - slot)
+
+    def loaded(self, slot: int, asked: int, got_bytes: int) -> None:
+        """`got_bytes` were read into the `asked` slots from `slot` on; fewer than fit means that the file ended."""
+        blksize = self.arena.blksize
+        count = asked
+        if got_bytes < asked * blksize:
+            count = got_bytes // blksize + 1
+            self._last = self._loaded + count
+            self._last_bytes = got_bytes % blksize
+        self.arena.stamp(slot, self._loaded + 1, count, self.numbering)
+        self._loaded += count
+
+    # Output.
+
+    def poll_send(self, now: float, limit: int) -> tuple[int, int] | None:  # hot path
+        """The next run of at most `limit` blocks to send, as byte offsets (start, end) in the arena; None: wait."""
+        index = self._next
+        base = self._base
+        count = min(base + self._window - 1, self._loaded) - index + 1
+        if count <= 0 or base == 0 or self.finished:
+            return None
+        slots = self.arena.slots
+        slot = (index - 1) % slots
+        count = min(count, limit, slots - slot)
+        stride = self.arena.stride
+        start = slot * stride
+        end = start + count * stride
+        top = index + count - 1
+        if top == self._last:
+            end -= self.arena.blksize - self._last_bytes
+        if top > self._high:
+            self._high = top
+        if index <= self._resent_to:
+            self.stats.resends += min(count, self._resent_to - index + 1)
+        self._next = top + 1
+        self._wait_from = now
+        return start, end
+
+    # Input.
+
+    def handle_datagram(self, memory_untrusted: memoryview, now: float) -> None:  # hot path
+        """Take one datagram from the peer. RemoteError or TransferFailed end the transfer."""
+        is_ack = len(memory_untrusted) == HEADER_BYTES and memory_untrusted[1] == 4 and memory_untrusted[0] == 0
+        if is_ack and self.state is State.MOVING:
+            self._handle_ack(memory_untrusted[2] << 8 | memory_untrusted[3], now)
+            return
+        self._require_open()
+        packet = self._parse_control(memory_untrusted)
+        if isinstance(packet, Ack):
+            self._handle_ack(packet.block, now)
+        elif isinstance(packet, OptionAck) and self._base == 1:
+            # Our answer to the first OACK is on its way or lost: an OACK again is an ACK 0 again.
+            self._handle_ack(0, now)
+
+    def _handle_ack(self, wire: int, now: float) -> None:
+        high = self._high
+        index = self.numbering.nearest(wire, high)
+        base = self._base
+        if base <= index <= high:
+            self._advance(index, now)
+        elif index == base - 1:
+            self._handle_repeated(now)
+        else:
+            self.stats.ignored += 1
+
+    def _advance(self, index: int, now: float) -> None:
+        """Blocks up to `index` have arrived."""
+        if self._base == 0:
+            self._prove(now)
+            return
+        if index > self._resent_to and index == self._high:
+            self.timer.sample(now - self._wait_from)
+        else:
+            self.timer.restart()
+        self.proven = True
+        self._base = index + 1
+        self._progress_at = now
+        self._echoes = self._echoes_next
+        self._echoes_next = 0
+        if index == self._last:
+            self._follow(Input.LAST)
+            self.stats.blocks = index
+            self.stats.payload_bytes = (index - 1) * self.arena.blksize + self._last_bytes
+        elif index < self._high:
+            # A gap inside the window: what is already on its way after it will not be accepted, nor answered.
+            self.stats.gaps += 1
+            self._resent_to = self._high
+            self._next = index + 1
+        else:
+            self._next = index + 1
+
+    def _prove(self, now: float) -> None:
+        """ACK 0 for our OACK: the peer is where it says it is."""
+        self._opening_answered(now)
+        self._base = 1
+
+    def _handle_repeated(self, now: float) -> None:
+        self.stats.duplicates += 1
+        if self._echoes > 0:
+            self._echoes -= 1
+            self.stats.needless += 1
+            self.timer.was_needless()
+            return
+        if self._window == 1 or self._high < self._base:
+            return
+        # Once for each base; again only when a whole round trip has passed since the last block went out.
+        waited_s = now - self._wait_from
+        if self._answered == self._base and waited_s < (self.timer.srtt_s or self.timer.rto_s):
+            return
+        self._answered = self._base
+        self.stats.gaps += 1
+        self._send_window_again()
+
+    def _send_window_again(self) -> None:
+        self._next = self._base
+        if self._high >= self._base:
+            self._resent_to = self._high
+            self._echoes_next += 1
+
+    # Time.
+
+    def handle_deadline(self, now: float) -> None:
+        """The time of `next_deadline` has come: send again, or TransferFailed when the peer was silent for too long."""
+        if not self._timed_out(now):
+            return
+        if self._base == 0:
+            self._opening_due = True
+        else:
+            self._send_window_again()

@@ -1,0 +1,151 @@
+"""How a client finds its peer: the request goes to the server's well-known port, the answer names the real one.
+
+RFC 1350 section 4: the first answer fixes the server's TID. Decided here: it must come from the address that was asked
+(a forged answer would otherwise be stored as the file), unless the caller knows of a server that gets this wrong. From
+then on a connected socket hears nobody else, and others who send to our port are told so (`udp.Endpoint`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blockstep.protocol.errors import End, RemoteError, TransferFailed
+from blockstep.protocol.opening import Opening
+from blockstep.protocol.options import Wanted
+from blockstep.protocol.timer import ResendTimer
+from blockstep.protocol.wire import Request
+from blockstep.transport.pump import error_packet
+from blockstep.transport.udp import RECEIVE_BYTES, Endpoint
+
+IP_RECVERR = 11
+IPV6_RECVERR = 25
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES})
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A transfer that the server has agreed to: where the peer is, what holds, and its first packet.
+
+    `first` is empty where the answer was an OACK (`opening.by_oack`), which a reader acknowledges with ACK 0.
+    """
+
+    endpoint: Endpoint
+    opening: Opening
+    first: bytes
+
+
+def open_udp(
+    request: Request,
+    wanted: Wanted,
+    server: SocketAddress,
+    *,
+    timer: ResendTimer,
+    any_source: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Opened:
+    """Send `request` to `server` (a numeric address with port) until it is answered.
+
+    Raises TransferFailed: PEER_ERROR with the server's code, TIMED_OUT, PEER_GONE where no server listens,
+    PEER_BROKE_RULES for an answer that the RFCs do not allow (the server is told).
+    """
+    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+    asking = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        return _ask(asking, Opening(request, wanted, timer, now=clock()), server, any_source, clock)
+    except BaseException:
+        asking.close()
+        raise
+
+
+def _ask(
+    asking: socket.socket, opening: Opening, server: SocketAddress, any_source: bool, clock: Callable[[], float]
+) -> Opened:
+    _prepare(asking)
+    poll = select.poll()
+    poll.register(asking, select.POLLIN)
+    memory = bytearray(RECEIVE_BYTES)
+    while True:
+        now = clock()
+        if (packet := opening.poll_request(now)) is not None:
+            _send(asking, packet, server)
+        if not poll.poll(max(opening.next_deadline() - now, 0.0) * 1000):
+            opening.handle_deadline(clock())
+            continue
+        got, source = _receive(asking, memory)
+        if source is None or not _is_from(server, source, any_source):
+            continue
+        try:
+            answered = opening.handle_answer(memoryview(memory)[:got], clock())
+        except RemoteError as error:
+            with contextlib.suppress(OSError):
+                asking.sendto(error_packet(error) or b"", source)
+            raise TransferFailed(End.PEER_BROKE_RULES, str(error), error.code) from None
+        if answered:
+            first = b"" if opening.by_oack else bytes(memory[:got])
+            return Opened(Endpoint(_connected(asking, source), asking), opening, first)
+
+
+def _prepare(asking: socket.socket) -> None:
+    """A fresh port that a second, connected socket may share; closed ports are reported at once."""
+    asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with contextlib.suppress(OSError):
+        if asking.family == socket.AF_INET6:
+            asking.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        else:
+            asking.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    asking.bind(("", 0))
+    asking.setblocking(False)
+
+
+def _send(asking: socket.socket, packet: bytes, server: SocketAddress) -> None:
+    try:
+        asking.sendto(packet, server)
+    except OSError as error:
+        if error.errno == errno.ECONNREFUSED:
+            raise _nobody_there() from None
+        if error.errno in _UNREACHABLE:
+            raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
+        if error.errno not in (errno.ENOBUFS, errno.EPERM, errno.EAGAIN):
+            raise
+
+
+def _receive(asking: socket.socket, memory: bytearray) -> tuple[int, SocketAddress | None]:
+    try:
+        return asking.recvfrom_into(memory)
+    except BlockingIOError:
+        return 0, None
+    except OSError as error:
+        if error.errno == errno.ECONNREFUSED:
+            raise _nobody_there() from None
+        if error.errno in _UNREACHABLE:
+            raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
+        raise
+
+
+def _nobody_there() -> TransferFailed:
+    return TransferFailed(End.PEER_GONE, "no server listens there")
+
+
+def _is_from(server: SocketAddress, source: SocketAddress, any_source: bool) -> bool:
+    return any_source or source[0].partition("%")[0] == server[0].partition("%")[0]
+
+
+def _connected(asking: socket.socket, peer: SocketAddress) -> socket.socket:
+    """A socket on our port that hears `peer` alone."""
+    sock = socket.socket(asking.family, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(asking.getsockname())
+        sock.connect(peer)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
