@@ -82,7 +82,11 @@ class Machine:
 
     def next_deadline(self) -> float:
         """When `handle_deadline` wants to be called, on the driver's clock."""
-        return min(self._wait_from + self.timer.rto_s, self._progress_at + self.timer.give_up_s)
+        return min(self._wait_from + self._wait_s(), self._progress_at + self.timer.give_up_s)
+
+    def _wait_s(self) -> float:
+        """How long to wait for an answer to what was sent last."""
+        return self.timer.rto_s
 
     def fail(self) -> None:
         """End the transfer for a reason of the driver's: its file, a signal, its patience."""
@@ -115,7 +119,7 @@ class Machine:
         self._require_open()
         if now >= self._progress_at + self.timer.give_up_s:
             self._give_up(now)
-        if now < self._wait_from + self.timer.rto_s:
+        if now < self._wait_from + self._wait_s():
             return False
         if not self.proven:
             self._unproven_resends += 1

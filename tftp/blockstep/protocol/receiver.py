@@ -25,8 +25,9 @@ _ZEROS = bytes(65536)
 _DATA_LOW = b"\x03" * 65536
 # Our ACK is resent later than a sender of our own kind resends its DATA, so that a loss is mended once.
 PATIENCE = 2.0
-DALLY_CLEAN_S = 0.05
-DALLY_LOSSY_S = 1.5
+# How long to stay after the last ACK: (on a clean path, after a loss). A person waits for a client; nobody waits for
+# a server's child, and on the other side may be a sender with a timer of seconds.
+DALLY_S = {Role.GET: (0.05, 0.25), Role.SERVE_WRITE: (0.25, 2.5)}
 
 
 class Receiver(Machine):
@@ -209,15 +210,13 @@ class Receiver(Machine):
         """When `handle_deadline` wants to be called."""
         if self.state is State.DALLYING:
             return self._wait_from + self._dally_s()
-        return min(self._wait_from + self._wait_s(), self._progress_at + self.timer.give_up_s)
+        return super().next_deadline()
 
     def handle_deadline(self, now: float) -> None:
         """The time of `next_deadline` has come: acknowledge again, end the dallying, or TransferFailed for silence."""
         if self.state is State.DALLYING:
             if now >= self._wait_from + self._dally_s():
                 self._follow(Input.QUIET)
-            return
-        if now < self._wait_from + self._wait_s() and now < self._progress_at + self.timer.give_up_s:
             return
         if not self._timed_out(now):
             return
@@ -233,4 +232,5 @@ class Receiver(Machine):
 
     def _dally_s(self) -> float:
         """RFC 1350 section 6: stay as long as a peer that missed our last ACK would need to say so."""
-        return max(DALLY_LOSSY_S if self._lossy else DALLY_CLEAN_S, 2 * self.timer.rto_s)
+        clean_s, lossy_s = DALLY_S[self.role]
+        return max(lossy_s if self._lossy else clean_s, 2 * self.timer.rto_s)

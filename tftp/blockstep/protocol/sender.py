@@ -21,6 +21,10 @@ from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import Ack, OptionAck
 
 
+# The last block is acknowledged when the file is on the peer's disk, which takes longer than a round trip.
+SYNC_PATIENCE_S = 0.1
+
+
 class Sender(Machine):
     """Sends the blocks that a driver loads into `arena`.
 
@@ -187,6 +191,10 @@ class Sender(Machine):
             self._echoes_next += 1
 
     # Time.
+
+    def _wait_s(self) -> float:
+        rto_s = self.timer.rto_s
+        return rto_s if self._high != self._last else max(rto_s, SYNC_PATIENCE_S)
 
     def handle_deadline(self, now: float) -> None:
         """The time of `next_deadline` has come: send again, or TransferFailed when the peer was silent for too long."""
