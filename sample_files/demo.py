@@ -1,0 +1,148 @@
+"""See files move: python sample_files/demo.py (what `make demo` runs).
+
+Starts `blockstep serve` on a free port of the loopback address, puts every sample file and one of 100 MiB, gets them
+back, and compares the SHA-256 of what the server stored and of what came back with the manifest. Everything happens in
+a temporary directory that is removed, and the server is stopped, however this ends. Exit code 1 if anything went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from make import committed_files, make, read_manifest
+
+BLOCKSTEP = [sys.executable, "-m", "blockstep"]
+LARGE_FILE = "100MiB.bin"
+START_WITHIN_S = 20
+STOP_WITHIN_S = 10
+ROW = "{:<18} {:>11} {:>10} {:>10}  {:<30} {}"
+
+
+class DemoError(Exception):
+    """Something did not work; the text says what, for the person who watches."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One file, there and back."""
+
+    name: str
+    put: dict[str, Any]
+    got: dict[str, Any]
+    digests_equal: bool
+
+    def row(self) -> str:
+        options = f"blksize {self.got['blksize']}, windowsize {self.got['windowsize']}"
+        verdict = "equal" if self.digests_equal else "DIFFERENT"
+        size_bytes = f"{self.got['bytes']:,}"
+        return ROW.format(self.name, size_bytes, _rate(self.put), _rate(self.got), options, verdict)
+
+
+def _rate(transfer: dict[str, Any]) -> str:
+    seconds = transfer["seconds"]
+    return f"{transfer['bytes'] / seconds / 1e6:.1f}" if seconds else "-"
+
+
+@contextlib.contextmanager
+def running_server(root: Path) -> Iterator[int]:
+    """A server for this directory on the loopback address; gives its port, and is gone afterwards."""
+    command = [*BLOCKSTEP, "serve", str(root), "--bind", "127.0.0.1", "--port", "0", "--upload", "create"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+        try:
+            yield port_of(server)
+        finally:
+            server.terminate()
+            try:
+                server.communicate(timeout=STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def port_of(server: subprocess.Popen[bytes]) -> int:
+    """The port from the line with which the server says that it is ready. The log that follows fits into the pipe."""
+    assert server.stderr is not None
+    said = b""
+    deadline = time.monotonic() + START_WITHIN_S
+    while (found := re.search(rb"127\.0\.0\.1:(\d+)\D", said)) is None:
+        readable, _, _ = select.select([server.stderr], [], [], max(0, deadline - time.monotonic()))
+        more = os.read(server.stderr.fileno(), 65536) if readable else b""
+        if not more:
+            raise DemoError(f"the server did not start: {said.decode(errors='replace').strip() or 'it said nothing'}")
+        said += more
+    return int(found[1])
+
+
+def blockstep(*arguments: str) -> dict[str, Any]:
+    """One transfer through the command line, as its JSON object. Bar and messages go to the terminal as always."""
+    done = subprocess.run([*BLOCKSTEP, *arguments, "--json"], stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise DemoError(f"blockstep {' '.join(arguments)} ended with exit code {done.returncode}")
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
+
+
+def sha256(path: Path) -> str:
+    """The digest as the manifest writes it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def there_and_back(source: Path, port: int, served: Path, fetched: Path) -> Moved:
+    """Put one file and get it again; `served` and `fetched` are the directories where it arrives."""
+    name = source.name
+    put = blockstep("put", str(source), f"127.0.0.1:{port}/{name}")
+    got = blockstep("get", f"tftp://127.0.0.1:{port}/{name}", "-o", str(fetched / name))
+    digests = {read_manifest()[name], sha256(source), sha256(served / name), sha256(fetched / name)}
+    return Moved(name, put, got, digests_equal=len(digests) == 1)
+
+
+def demo() -> bool:
+    """Move everything and print the table. True if every digest is equal."""
+    with tempfile.TemporaryDirectory(prefix="blockstep-demo-") as scratch:
+        made, served, fetched = (Path(scratch, name) for name in ("made", "served", "fetched"))
+        for directory in (made, served, fetched):
+            directory.mkdir()
+        sources = [*committed_files(), make(made, LARGE_FILE)]
+        with running_server(served) as port:
+            print(
+                f"blockstep serves a temporary directory on 127.0.0.1:{port}; {len(sources)} files go there and back.\n"
+            )
+            print(ROW.format("file", "bytes", "put MB/s", "get MB/s", "options", "SHA-256"))
+            all_equal = True
+            for source in sources:
+                moved = there_and_back(source, port, served, fetched)
+                print(moved.row(), flush=True)
+                all_equal = all_equal and moved.digests_equal
+    print(
+        "\nEvery digest is equal; nothing is left running." if all_equal else "\nNot every file arrived as it was sent."
+    )
+    return all_equal
+
+
+def main() -> int:
+    """The exit code: 0 if every file came back as it was, 1 if not, 130 for Ctrl-C."""
+    try:
+        return 0 if demo() else 1
+    except DemoError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
