@@ -75,9 +75,10 @@ class Words:
         self._next = 0
         self._start = 0
 
-    def peek(self) -> str | None:
-        """The next word in lower case, or None at the end."""
-        return self._words[self._next].lower() if self._next < len(self._words) else None
+    def peek(self, ahead: int = 0) -> str | None:
+        """The next word, or the one `ahead` words after it, in lower case; None behind the end."""
+        place = self._next + ahead
+        return self._words[place].lower() if place < len(self._words) else None
 
     def begin(self) -> None:
         """Errors from here on quote the words from this one."""
