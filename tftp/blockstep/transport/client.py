@@ -94,8 +94,7 @@ def _ask(
 
 
 def _prepare(asking: socket.socket) -> None:
-    """A fresh port that a second, connected socket may share; closed ports are reported at once."""
-    asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    """A fresh port; that nobody listens at the other end is reported at once."""
     with contextlib.suppress(OSError):
         if asking.family == socket.AF_INET6:
             asking.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
@@ -139,11 +138,17 @@ def _is_from(server: SocketAddress, source: SocketAddress, any_source: bool) -> 
 
 
 def _connected(asking: socket.socket, peer: SocketAddress) -> socket.socket:
-    """A socket on our port that hears `peer` alone."""
+    """A socket on our port that hears `peer` alone.
+
+    Both must allow the sharing while the second is bound. It is not allowed earlier, for then the kernel could give one
+    fresh port to two transfers, and not later, so that nobody else can join.
+    """
     sock = socket.socket(asking.family, socket.SOCK_DGRAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for shared in (sock, asking):
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(asking.getsockname())
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         sock.connect(peer)
     except BaseException:
         sock.close()
