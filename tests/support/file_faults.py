@@ -122,7 +122,7 @@ def _small_disk(directory: Path) -> dict[str, object]:
     }
     result["enough"] = _outcome(lambda: _write(target, 1 << 19, expected_bytes=1 << 19))
     result["new size"] = target.stat().st_size
-    subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
     result["read-only"] = _outcome(lambda: _write(target, 1))
     result["names"] = sorted(os.listdir(directory))
     return result
