@@ -53,7 +53,8 @@ class Moved:
 
 def _rate(transfer: dict[str, Any]) -> str:
     seconds = transfer["seconds"]
-    return f"{transfer['bytes'] / seconds / 1e6:.1f}" if seconds else "-"
+    megabytes_per_s = transfer["bytes"] / seconds / 1e6 if seconds else 0
+    return f"{megabytes_per_s:.1f}" if megabytes_per_s >= 1 else f"{megabytes_per_s:.3f}"
 
 
 @contextlib.contextmanager
@@ -117,18 +118,14 @@ def demo() -> bool:
             directory.mkdir()
         sources = [*committed_files(), make(made, LARGE_FILE)]
         with running_server(served) as port:
-            print(
-                f"blockstep serves a temporary directory on 127.0.0.1:{port}; {len(sources)} files go there and back.\n"
-            )
+            print(f"A server is on 127.0.0.1:{port}; {len(sources)} files go there and come back.\n")
             print(ROW.format("file", "bytes", "put MB/s", "get MB/s", "options", "SHA-256"))
             all_equal = True
             for source in sources:
                 moved = there_and_back(source, port, served, fetched)
                 print(moved.row(), flush=True)
                 all_equal = all_equal and moved.digests_equal
-    print(
-        "\nEvery digest is equal; nothing is left running." if all_equal else "\nNot every file arrived as it was sent."
-    )
+    print("\nEvery digest is equal; nothing is left running." if all_equal else "\nNot every file arrived as it was.")
     return all_equal
 
 
