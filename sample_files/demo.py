@@ -118,13 +118,12 @@ def demo() -> bool:
             directory.mkdir()
         sources = [*committed_files(), make(made, LARGE_FILE)]
         with running_server(served) as port:
-            print(f"A server is on 127.0.0.1:{port}; {len(sources)} files go there and come back.\n")
-            print(ROW.format("file", "bytes", "put MB/s", "get MB/s", "options", "SHA-256"))
-            all_equal = True
-            for source in sources:
-                moved = there_and_back(source, port, served, fetched)
-                print(moved.row(), flush=True)
-                all_equal = all_equal and moved.digests_equal
+            print(f"A server is on 127.0.0.1:{port}; {len(sources)} files go there and come back.", flush=True)
+            moved = [there_and_back(source, port, served, fetched) for source in sources]
+    print("\n" + ROW.format("file", "bytes", "put MB/s", "get MB/s", "options", "SHA-256"))
+    for each in moved:
+        print(each.row())
+    all_equal = all(each.digests_equal for each in moved)
     print("\nEvery digest is equal; nothing is left running." if all_equal else "\nNot every file arrived as it was.")
     return all_equal
 
