@@ -27,7 +27,7 @@ _DATA_LOW = b"\x03" * 65536
 PATIENCE = 2.0
 # How long to stay after the last ACK: (on a clean path, after a loss). A person waits for a client; nobody waits for
 # a server's child, and on the other side may be a sender with a timer of seconds.
-DALLY_S = {Role.GET: (0.05, 0.25), Role.SERVE_WRITE: (0.25, 2.5)}
+DALLY_S = {Role.GET: (0.02, 0.25), Role.SERVE_WRITE: (0.25, 2.5)}
 
 
 class Receiver(Machine):

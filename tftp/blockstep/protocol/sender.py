@@ -20,7 +20,6 @@ from blockstep.protocol.states import Input, Role, State
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import Ack, OptionAck
 
-
 # The last block is acknowledged when the file is on the peer's disk, which takes longer than a round trip.
 SYNC_PATIENCE_S = 0.1
 

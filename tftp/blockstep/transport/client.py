@@ -59,28 +59,44 @@ def open_udp(
     family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
     asking = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        return _ask(asking, Opening(request, wanted, timer, now=clock()), server, any_source, clock)
+        _prepare(asking)
+        opening = Opening(request, wanted, timer, now=clock())
+        first, source = _ask(asking, opening, _Server(server, any_source), clock)
+        return Opened(Endpoint(_connected(asking, source), asking), opening, first)
     except BaseException:
         asking.close()
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """Whom we ask, and whether somebody else may answer."""
+
+    address: SocketAddress
+    any_source: bool
+
+    def may_be(self, source: SocketAddress) -> bool:
+        """Whether an answer from `source` may be this server's: its address, any port."""
+        return self.any_source or source[0].partition("%")[0] == self.address[0].partition("%")[0]
+
+
 def _ask(
-    asking: socket.socket, opening: Opening, server: SocketAddress, any_source: bool, clock: Callable[[], float]
-) -> Opened:
-    _prepare(asking)
+    asking: socket.socket, opening: Opening, server: _Server, clock: Callable[[], float]
+) -> tuple[bytes, SocketAddress]:
+    """The first answer (empty if it was an OACK) and who gave it."""
     poll = select.poll()
     poll.register(asking, select.POLLIN)
     memory = bytearray(RECEIVE_BYTES)
     while True:
         now = clock()
+        if now >= opening.next_deadline():
+            opening.handle_deadline(now)
         if (packet := opening.poll_request(now)) is not None:
-            _send(asking, packet, server)
+            _send(asking, packet, server.address)
         if not poll.poll(max(opening.next_deadline() - now, 0.0) * 1000):
-            opening.handle_deadline(clock())
             continue
         got, source = _receive(asking, memory)
-        if source is None or not _is_from(server, source, any_source):
+        if source is None or not server.may_be(source):
             continue
         try:
             answered = opening.handle_answer(memoryview(memory)[:got], clock())
@@ -89,8 +105,7 @@ def _ask(
                 asking.sendto(error_packet(error) or b"", source)
             raise TransferFailed(End.PEER_BROKE_RULES, str(error), error.code) from None
         if answered:
-            first = b"" if opening.by_oack else bytes(memory[:got])
-            return Opened(Endpoint(_connected(asking, source), asking), opening, first)
+            return b"" if opening.by_oack else bytes(memory[:got]), source
 
 
 def _prepare(asking: socket.socket) -> None:
@@ -131,10 +146,6 @@ def _receive(asking: socket.socket, memory: bytearray) -> tuple[int, SocketAddre
 
 def _nobody_there() -> TransferFailed:
     return TransferFailed(End.PEER_GONE, "no server listens there")
-
-
-def _is_from(server: SocketAddress, source: SocketAddress, any_source: bool) -> bool:
-    return any_source or source[0].partition("%")[0] == server[0].partition("%")[0]
 
 
 def _connected(asking: socket.socket, peer: SocketAddress) -> socket.socket:

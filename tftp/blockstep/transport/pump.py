@@ -14,9 +14,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from blockstep.protocol.arena import HEADER_BYTES
+from blockstep.protocol.arena import HEADER_BYTES, Arena
 from blockstep.protocol.errors import End, ErrorCode, RemoteError, TransferFailed
 from blockstep.protocol.machine import Machine
+from blockstep.protocol.numbers import LONGEST_RUN
+from blockstep.protocol.options import Agreed
 from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import State
@@ -37,7 +39,11 @@ class Progress(Protocol):
 
 
 class Pump:
-    """What the two directions share: clock, limits, reports and the end."""
+    """What the two directions share: clock, limits, reports and the end.
+
+    `delivered_at` is the time on the clock at which the file was known to be whole at its destination; what comes after
+    it is courtesy to a peer that may have missed our last ACK.
+    """
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class Pump:
         self.clock = clock
         self._progress = progress
         self.chores_at = 0.0
+        self.delivered_at: float | None = None
         self._expires_at = clock() + max_time_s if max_time_s else math.inf
 
     def wait_s(self, now: float) -> float:
@@ -65,6 +72,8 @@ class Pump:
         if self._progress is not None:
             self._progress(done_bytes, self.machine.stats.resends)
         self.endpoint.answer_strays()
+        if now >= self.machine.next_deadline():
+            self.machine.handle_deadline(now)  # a peer that talks without end must not keep the deadline away
         if now >= self._expires_at:
             raise TransferFailed(End.MAX_TIME, "the transfer took too long", ErrorCode.UNDEFINED)
 
@@ -107,6 +116,20 @@ def error_packet(failure: BaseException) -> bytes | None:
     return ErrorPacket(ErrorCode.UNDEFINED, "the transfer was stopped").to_bytes()
 
 
+# The ring of a sender: never more than this, unless one window needs it.
+RING_BYTES = 16 * 1024 * 1024
+
+
+def ring_for(agreed: Agreed, size_bytes: int | None) -> Arena:
+    """The arena for a sender: two windows or one load of the file, whichever is more, but no more than the file has."""
+    stride = HEADER_BYTES + agreed.blksize
+    slots = max(2 * agreed.windowsize, LOAD_BYTES // agreed.blksize)
+    slots = min(slots, max(RING_BYTES // stride, agreed.windowsize), LONGEST_RUN)
+    if size_bytes is not None:
+        slots = min(slots, size_bytes // agreed.blksize + 1)
+    return Arena(slots, agreed.blksize)
+
+
 def run_sender(pump: Pump, sender: Sender, source: Source) -> None:
     """Send all of `source`. TransferFailed when the file did not arrive; whatever is raised, the peer was told."""
     pump.endpoint.prepare_to_send(sender.arena.stride, sender.agreed.windowsize)
@@ -137,6 +160,7 @@ def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
             sender.handle_deadline(now)
         if now >= pump.chores_at:
             pump.chores(now, sender.acknowledged_bytes)
+    pump.delivered_at = now
 
 
 def _load(sender: Sender, source: Source, at_most_bytes: int) -> None:
@@ -170,7 +194,8 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
             intake.take(got, stride, now)
             if receiver.complete and not receiver.delivered:
                 intake.sink.commit()
-                receiver.settled(clock())
+                pump.delivered_at = clock()
+                receiver.settled(pump.delivered_at)
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:
             endpoint.send(packet)
         if (wire := receiver.poll_ack(now)) is not None:
