@@ -7,6 +7,7 @@ and refuses further calls.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -48,7 +49,7 @@ class TransferStats:
 UNPROVEN_SENDS = 3
 
 
-class Machine:
+class Machine(ABC):
     """Base of `Sender` and `Receiver`.
 
     `opening` is the packet that answers the peer's request (OACK, or ACK 0 for a write request). Until the peer proves
@@ -94,6 +95,10 @@ class Machine:
 
     def _follow(self, happened: Input) -> None:
         self.state = follow(self.role, self.state, happened)
+
+    @abstractmethod
+    def handle_deadline(self, now: float) -> None:
+        """The time of `next_deadline` has come: send again, or TransferFailed when the peer was silent for too long."""
 
     def poll_opening(self, now: float) -> bytes | None:
         """The packet that answers the request, when it is due, else None."""

@@ -72,7 +72,7 @@ class Pump:
         if self._progress is not None:
             self._progress(done_bytes, self.machine.stats.resends)
         self.endpoint.answer_strays()
-        if now >= self.machine.next_deadline():
+        if now >= self.machine.next_deadline() and not self.machine.finished:
             self.machine.handle_deadline(now)  # a peer that talks without end must not keep the deadline away
         if now >= self._expires_at:
             raise TransferFailed(End.MAX_TIME, "the transfer took too long", ErrorCode.UNDEFINED)
