@@ -1,0 +1,156 @@
+"""`blockstep get` and `blockstep put`: what may stand on the command line, and the exit code.
+
+A command runs its transfers one after another. One that fails does not keep the others from being tried; the exit code
+is that of the first failure (blockstep.exits). A signal ends them all. Which file goes where is decided in `jobs`, how
+it gets there in `session`, what is printed in `display`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from blockstep_client.address import MODES, Target
+from blockstep_client.display import Display, Verbosity
+from blockstep_client.errors import Stopped
+from blockstep_client.jobs import Job, plan_get, plan_put
+from blockstep_client.params import BlksizeType, NumberType, SecondsType, TargetType
+from blockstep_client.session import transfer
+from blockstep_client.settings import BLKSIZE_DEFAULT, RETRIES_DEFAULT, WINDOWSIZE_DEFAULT, Settings
+from blockstep_client.signals import stoppable
+
+__all__ = ["get", "put"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_ADDRESSES: Final = """
+\b
+A remote file is one of
+  HOST:PATH                     192.0.2.1:pxelinux.0
+  HOST:PORT/PATH                127.0.0.1:6969/pxelinux.0
+  tftp://HOST[:PORT]/PATH       tftp://[2001:db8::1]/a%20b;mode=netascii
+Digits and a slash after the first colon are a port. An IPv6 address stands in brackets.
+"""
+
+
+def _transfer_options(command: _Command) -> _Command:
+    """The flags that `get` and `put` share."""
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+_SHARED: Final = (
+    click.option(
+        "-b", "--blksize", type=BlksizeType(), default=BLKSIZE_DEFAULT, show_default=True, metavar="N|auto",
+        help="Bytes in a block, 8 to 65464; auto: the most that the path's MTU takes.",
+    ),
+    click.option(
+        "-w", "--windowsize", type=NumberType(1, 65535), default=WINDOWSIZE_DEFAULT, show_default=True, metavar="N",
+        help="Blocks that one acknowledgement covers.",
+    ),
+    click.option(
+        "-t", "--timeout", type=SecondsType(0.01, 255), metavar="SECONDS",
+        help="The longest wait before a resend, here and on the server.  [default: learned, 4 at most]",
+    ),
+    click.option(
+        "-r", "--retries", type=NumberType(0, 1000), default=RETRIES_DEFAULT, show_default=True, metavar="N",
+        help="Give up after N further timeouts without an answer.",
+    ),
+    click.option(
+        "--max-time", type=SecondsType(0.01, 31_536_000), metavar="SECONDS", help="Give up a file that takes longer."
+    ),
+    click.option(
+        "--mode", type=click.Choice(MODES, case_sensitive=False),
+        help="How the file travels, where its address does not say.  [default: octet]",
+    ),
+    click.option("--no-options", is_flag=True, help="Ask for no options: plain RFC 1350, 512 bytes at a time."),
+    click.option("-4", "--ipv4", is_flag=True, help="IPv4 only."),
+    click.option("-6", "--ipv6", is_flag=True, help="IPv6 only."),
+    click.option("--any-source", is_flag=True, help="Take the first answer from any address (broken servers). Unsafe."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object for each transfer on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="No bar and no result line; errors still show."),
+    click.option("-v", "--verbose", is_flag=True, help="Say what is asked and what is agreed."),
+)  # fmt: skip
+
+
+@click.command(epilog=_ADDRESSES)
+@click.argument("sources", nargs=-1, required=True, type=TargetType(), metavar="SRC...")
+@click.option("-o", "--output", metavar="DEST", help="File or directory to write to; - is standard output.")
+@click.option("-n", "--no-clobber", is_flag=True, help="Keep a file that exists already, and fail.")
+@_transfer_options
+def get(sources: Sequence[Target], output: str | None, no_clobber: bool, **flags: Any) -> None:
+    """Fetch files from a TFTP server.
+
+    A file appears under its name when all of it is there; until then, and after a failure, what was there before stays.
+    """
+    jobs = plan_get(sources, output)
+    if flags["as_json"] and any(job.writes_standard_output for job in jobs):
+        raise click.UsageError("--json and -o - both want standard output.")
+    _run(jobs, _settings(flags, replace=not no_clobber), _verbosity(flags))
+
+
+@click.command(epilog=_ADDRESSES)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("destination", type=TargetType(), metavar="DEST")
+@_transfer_options
+def put(files: Sequence[str], destination: Target, **flags: Any) -> None:
+    """Send files to a TFTP server.
+
+    DEST is a remote file, or a remote directory when it ends with a slash or a colon. FILE may be - for standard input.
+    """
+    _run(plan_put(files, destination), _settings(flags), _verbosity(flags))
+
+
+def _run(jobs: Sequence[Job], settings: Settings, verbosity: Verbosity) -> None:
+    """Every job in turn, then the exit."""
+    display = Display(verbosity, jobs)
+    try:
+        with stoppable():
+            exit_code = _run_each(jobs, settings, display)
+    except Stopped as stop:
+        exit_code = stop.exit_code
+    finally:
+        display.close()
+    click.get_current_context().exit(exit_code)
+
+
+def _run_each(jobs: Sequence[Job], settings: Settings, display: Display) -> int:
+    first_failure = 0
+    for job in jobs:
+        result = transfer(job, settings, display)
+        display.report(result)
+        if result.stop_code:
+            return result.stop_code
+        first_failure = first_failure or result.exit_code
+    return first_failure
+
+
+def _settings(flags: dict[str, Any], *, replace: bool = True) -> Settings:
+    return Settings(
+        blksize=flags["blksize"],
+        windowsize=flags["windowsize"],
+        timeout_s=flags["timeout"],
+        retries=flags["retries"],
+        max_time_s=flags["max_time"],
+        mode=flags["mode"],
+        use_options=not flags["no_options"],
+        family=_family(flags["ipv4"], flags["ipv6"]),
+        any_source=flags["any_source"],
+        replace=replace,
+    )
+
+
+def _family(ipv4: bool, ipv6: bool) -> socket.AddressFamily:
+    if ipv4 and ipv6:
+        raise click.UsageError("-4 and -6 leave no address to use; leave both out to use either family.")
+    if ipv4:
+        return socket.AF_INET
+    return socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
+
+
+def _verbosity(flags: dict[str, Any]) -> Verbosity:
+    return Verbosity(json=flags["as_json"], quiet=flags["quiet"], verbose=flags["verbose"])

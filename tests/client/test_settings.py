@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from blockstep.protocol.options import Wanted
+from blockstep_client.settings import Settings
+
+
+def test_the_defaults_ask_for_what_crosses_every_path() -> None:
+    assert Settings().wanted(1428, 0).to_options() == (("tsize", "0"), ("blksize", "1428"), ("windowsize", "16"))
+
+
+def test_a_timeout_is_asked_of_the_server_too() -> None:
+    assert ("timeout", "2") in Settings(timeout_s=2.0).wanted(512, None).to_options()
+    assert ("utimeout", "250000") in Settings(timeout_s=0.25).wanted(512, None).to_options()
+
+
+def test_without_options_nothing_is_asked() -> None:
+    assert Settings(use_options=False, timeout_s=2.0).wanted(1428, 0) == Wanted()
+
+
+def test_the_time_to_give_up_is_every_try_together() -> None:
+    assert Settings(timeout_s=2.0, retries=3).give_up_s == 8.0
+    assert Settings(timeout_s=2.0, retries=0).give_up_s == 2.0
+    assert Settings().give_up_s == 24.0
+
+
+def test_an_address_that_names_a_mode_wins() -> None:
+    assert Settings(mode="netascii").mode_for("octet") == "octet"
+    assert Settings(mode="netascii").mode_for(None) == "netascii"
+    assert Settings().mode_for(None) == "octet"
