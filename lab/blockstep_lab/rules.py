@@ -14,6 +14,7 @@ the transfer and on past 65,535. Without a limit a rule acts on every matching p
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -146,10 +147,15 @@ class FlowRules:
     """One client's transfers, one after the other: which block each packet is, and what has been done already."""
 
     book: RuleBook
-    _acted: dict[tuple[int, int], int] = field(default_factory=dict)
+    _acted: OrderedDict[tuple[int, int], int] = field(default_factory=OrderedDict)
     _numbering: Numbering = field(default_factory=Numbering)
     _latest: int = 0
     _answered: bool = False
+
+    def change_book(self, book: RuleBook) -> None:
+        """Goes on with other rules; block numbers keep counting, and what the old rules did is forgotten."""
+        self.book = book
+        self._acted.clear()
 
     def actions_for(self, direction: str, packet: bytes) -> list[Rule]:
         """The rules that act on this packet now; each packet must be shown once, in the order of arrival."""
@@ -196,7 +202,7 @@ class FlowRules:
                 return False
             self._acted[key] = acted + 1
             if len(self._acted) > _MOST_REMEMBERED:
-                del self._acted[next(iter(self._acted))]
+                self._acted.popitem(last=False)
         self.book.hits[place] += 1
         return True
 

@@ -1,0 +1,186 @@
+"""`blockstep link`: a bad link between anybody's TFTP client and anybody's server.
+
+Decided here: the command line, what is printed when, and that Ctrl-C and TERM are the ordinary ways to end it, so they
+print the table and exit with 0. Start lines go to stderr, the table to stdout. Not known here: relaying.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+import click
+
+from blockstep.exits import ExitCode
+from blockstep_lab.conditions import Conditions
+from blockstep_lab.endpoints import Endpoint, format_address, parse_endpoint
+from blockstep_lab.links import LINKS, parse_link
+from blockstep_lab.relay import Relay
+from blockstep_lab.rules import Rule
+from blockstep_lab.words import WordsError
+
+__all__ = ["link"]
+
+_TFTP_PORT = 69
+_T = TypeVar("_T")
+
+
+class _CannotResolve(click.ClickException):
+    exit_code: ClassVar[int] = ExitCode.CANNOT_RESOLVE
+
+
+class _CannotBind(click.ClickException):
+    exit_code: ClassVar[int] = ExitCode.CANNOT_BIND
+
+
+def _parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """An option's type around a parser that raises `WordsError`; click adds the option's name to the error."""
+
+    def convert(text: str) -> _T:
+        try:
+            return parse(text)
+        except WordsError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return convert
+
+
+class _LinkCommand(click.Command):
+    """Lets `rate 10mbit -14` through as words, and still knows a misspelt option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuses what looks like an option and is none."""
+        rest = super().parse_args(ctx, args)
+        for word in ctx.params.get("words") or ():
+            if word.startswith("-") and not word[1:2].isdigit():
+                known = [name for option in self.params for name in option.opts]
+                raise click.NoSuchOption(word, possibilities=_near(word, known), ctx=ctx)
+        return rest
+
+
+def _near(word: str, known: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(word, known)
+
+
+def _print_links(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    for name, named in LINKS.items():
+        click.echo(f"{name}: {named.about}\n    up    {named.up}\n    down  {named.down}\n    from  {named.source}")
+    ctx.exit()
+
+
+@click.command(
+    cls=_LinkCommand,
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: blockstep link :6970 127.0.0.1:69 loss 5% delay 20ms 5ms --rule 'drop DATA 3 once'",
+)
+@click.argument("listen", type=_parsed(parse_endpoint))
+@click.argument("upstream", type=_parsed(partial(parse_endpoint, default_port=_TFTP_PORT)))
+@click.argument("words", nargs=-1, metavar="[NETEM WORDS | LINK NAME]...")
+@click.option("--up", metavar="WORDS", type=_parsed(Conditions.parse), help="Conditions from client to server.")
+@click.option("--down", metavar="WORDS", type=_parsed(Conditions.parse), help="Conditions from server to client.")
+@click.option(
+    "--rule", "rules", metavar="RULE", type=_parsed(Rule.parse), multiple=True, help="Such as 'drop DATA 3 once'."
+)
+@click.option("--seed", help="The same seed gives the same fates [default: random, printed].")
+@click.option(
+    "--idle",
+    "idle_s",
+    type=click.FloatRange(1, 86_400),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Forget a client or server port after this long without a packet.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@click.option(
+    "--links",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_links,
+    help="List the links that have a name, and exit.",
+)
+def link(
+    listen: Endpoint,
+    upstream: Endpoint,
+    words: Sequence[str],
+    up: Conditions | None,
+    down: Conditions | None,
+    **options: Any,
+) -> None:
+    """Pass datagrams from LISTEN to UPSTREAM and back over a bad link.
+
+    LISTEN and UPSTREAM are HOST:PORT; without a host it is this machine, and UPSTREAM's port is 69 unless given. The
+    link is described in the words of tc-netem(8), the same both ways unless --up or --down say otherwise, or by a name
+    (see --links). Clients see one port of the link for each port of the server, and the other way round.
+    """
+    up, down = _conditions(words, up, down)
+    as_json = options.pop("as_json")
+    with _stop_signals() as wait_for_signal, _start(listen, upstream, up, down, options) as relay:
+        _print_start(relay, upstream, up, down)
+        wait_for_signal(relay.pid)
+        report = relay.stop()
+    click.echo(report.to_json() if as_json else report.to_table())
+
+
+def _conditions(words: Sequence[str], up: Conditions | None, down: Conditions | None) -> tuple[Conditions, Conditions]:
+    try:
+        both_up, both_down = parse_link(words)
+    except WordsError as error:
+        raise click.BadArgumentUsage(str(error)) from error
+    return up or both_up, down or both_down
+
+
+def _start(listen: Endpoint, upstream: Endpoint, up: Conditions, down: Conditions, options: dict[str, Any]) -> Relay:
+    try:
+        return Relay(
+            (upstream.host, upstream.port),
+            listen=(listen.host, listen.port),
+            conditions_up=up,
+            conditions_down=down,
+            **options,
+        )
+    except socket.gaierror as error:
+        raise _CannotResolve(f"{listen} or {upstream}: {error.strerror}") from error
+    except OSError as error:
+        hint = "; choose a port from 1024 on, or 0 for any" if isinstance(error, PermissionError) else ""
+        raise _CannotBind(f"cannot listen on {listen}: {error.strerror}{hint}") from error
+
+
+def _print_start(relay: Relay, upstream: Endpoint, up: Conditions, down: Conditions) -> None:
+    click.echo(f"link {format_address(relay.address)} -> {upstream}, seed {relay.seed}", err=True)
+    click.echo(f"up    {up.tc_line()}", err=True)
+    click.echo(f"down  {down.tc_line()}", err=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[int], None]]:
+    """Gives a function that waits for INT or TERM, or for the end of a process."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda pid: _wait(read_end, pid)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.close(read_end)
+        os.close(write_end)
+
+
+def _wait(read_end: int, pid: int) -> None:
+    process = os.pidfd_open(pid)
+    try:
+        select.select([read_end, process], [], [])
+    finally:
+        os.close(process)
