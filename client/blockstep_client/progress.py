@@ -10,6 +10,7 @@ every bar here is fed often enough to need no help.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BarProgress", "NoProgress", "Progress", "colour_wanted", "make_progress"]
 
 _NAME_WIDTH: Final = 24
+_SIZE: Final = (80, 24)  # columns and rows of a terminal that does not say
 
 
 class Progress(Protocol):
@@ -78,6 +80,9 @@ class BarProgress:
     def __init__(self, stream: TextIO, *, files: int = 1, total_bytes: int | None = None, colour: bool = False) -> None:
         self._stream = stream
         self._colour = "green" if colour else None
+        size = (None, None) if _knows_its_size(stream) else _SIZE
+        self._columns: int | None = size[0]
+        self._rows: int | None = size[1]
         self._several = files > 1
         self._bar: tqdm[Never] | None = None
         self._bar_resends = 0
@@ -138,7 +143,9 @@ class BarProgress:
             leave=leave,
             file=self._stream,
             colour=self._colour,
-            dynamic_ncols=True,
+            ncols=self._columns,
+            nrows=self._rows,
+            dynamic_ncols=self._columns is None,
             unit="B",
             unit_scale=True,
             unit_divisor=1024,
@@ -151,7 +158,9 @@ class BarProgress:
             leave=leave,
             file=self._stream,
             colour=self._colour,
-            dynamic_ncols=True,
+            ncols=self._columns,
+            nrows=self._rows,
+            dynamic_ncols=self._columns is None,
             unit=" files",
         )
 
@@ -177,6 +186,14 @@ def make_progress(
 def colour_wanted(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Whether colours may go to `stream`: a terminal that is not dumb, and NO_COLOR unset or empty (no-color.org)."""
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def _knows_its_size(stream: TextIO) -> bool:
+    """False for serial consoles, which say that they have no columns and no rows; tqdm would then draw nothing."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:  # no descriptor, or not of a terminal
+        return False
 
 
 def _shortened(name: str) -> str:

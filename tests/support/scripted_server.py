@@ -74,40 +74,46 @@ class ScriptedServer:
 def scripted(*scripts: Script) -> Iterator[ScriptedServer]:
     """A server that plays `scripts`, one for each request; the last one plays again for all that follow."""
     with ExitStack() as until_the_end:
-        listener = until_the_end.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        listener.bind(("127.0.0.1", 0))
-        server = ScriptedServer(listener.getsockname()[1])
         players = until_the_end.enter_context(ThreadPoolExecutor(max_workers=8))
-        listening = players.submit(_listen, listener, server, scripts, until_the_end, players)
+        stage = _Stage(scripts, until_the_end, players)
+        listening = players.submit(stage.listen)
         try:
-            yield server
+            yield stage.server
         finally:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
-                caller.sendto(_STOP, ("127.0.0.1", server.port))
+                caller.sendto(_STOP, ("127.0.0.1", stage.server.port))
             for conversation in listening.result(_PATIENCE_S):
                 conversation.result(_PATIENCE_S)
 
 
-def _listen(
-    listener: socket.socket,
-    server: ScriptedServer,
-    scripts: tuple[Script, ...],
-    until_the_end: ExitStack,
-    players: ThreadPoolExecutor,
-) -> list[Future[None]]:
-    """Play until told to stop. A closed port would be an answer too, so every socket stays open until the end."""
-    conversations: list[Future[None]] = []
-    while True:
-        datagram, client = listener.recvfrom(2048)
-        if datagram == _STOP:
-            return conversations
-        request = parse_request_untrusted(datagram)
-        script = scripts[min(len(server.requests), len(scripts) - 1)]
-        server.requests.append(request)
-        sock = until_the_end.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+class _Stage:
+    """Where scripts are played. A closed port would be an answer too, so every socket stays open until the end."""
+
+    def __init__(self, scripts: tuple[Script, ...], until_the_end: ExitStack, players: ThreadPoolExecutor) -> None:
+        self._scripts = scripts
+        self._until_the_end = until_the_end
+        self._players = players
+        self._listener = self._new_socket()
+        self.server = ScriptedServer(self._listener.getsockname()[1])
+
+    def listen(self) -> list[Future[None]]:
+        """Play until told to stop."""
+        conversations: list[Future[None]] = []
+        while True:
+            datagram, client = self._listener.recvfrom(2048)
+            if datagram == _STOP:
+                return conversations
+            request = parse_request_untrusted(datagram)
+            script = self._scripts[min(len(self.server.requests), len(self._scripts) - 1)]
+            self.server.requests.append(request)
+            sock = self._new_socket()
+            sock.settimeout(_PATIENCE_S)
+            conversations.append(self._players.submit(script, Conversation(request, client, sock)))
+
+    def _new_socket(self) -> socket.socket:
+        sock = self._until_the_end.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(_PATIENCE_S)
-        conversations.append(players.submit(script, Conversation(request, client, sock)))
+        return sock
 
 
 def serve(open_source: Callable[[str], FileSource], open_sink: Callable[[str], Sink]) -> Script:
