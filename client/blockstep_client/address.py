@@ -184,6 +184,8 @@ def _ipv6(literal: str, text: str) -> str:
         raise AddressError(f"{_shown(text)}: no IPv6 address between the brackets.") from None
     if _BAD_HOST.search(address.scope_id or ""):
         raise AddressError(f"{_shown(text)}: the zone after % is the name of a network interface.")
+    if address.is_link_local and address.scope_id is None:
+        raise AddressError(f"{_shown(text)}: a link-local address needs its zone, as in [{address}%eth0].")
     return str(address)
 
 

@@ -1,8 +1,8 @@
 """The local end of a transfer: a file, or the standard streams, in the mode in which it travels.
 
-A received file is held to the size that the server announced (RFC 2349): one byte more ends the transfer at once, one
-byte less keeps the file from appearing. In netascii the announced size is not compared, because servers disagree on
-which form of the text it counts.
+A received file is held to the size that the server announced (RFC 2349): a write beyond it ends the transfer at once,
+a byte too few keeps the file from appearing. In netascii the announced size is not compared, because servers disagree
+on which form of the text it counts.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class ReceivedFile:
         return self._inner.bytes_written
 
     def writev(self, views: Sequence[memoryview]) -> None:
-        """Append `views`, unless that were too much."""
-        if self._size_bytes is not None and self.bytes_written + sum(map(len, views)) > self._size_bytes:
-            raise self._wrong("more")
+        """Append `views`, and see whether that was too much."""
         self._inner.writev(views)
+        if self._size_bytes is not None and self._inner.bytes_written > self._size_bytes:
+            raise self._wrong("more")
 
     def commit(self) -> None:
         """Commit below, unless something is missing."""

@@ -82,13 +82,15 @@ class _Session:
     def _get(self) -> None:
         opened = self._open(Opcode.RRQ, tsize=0)
         try:
-            self.received = sink = self._open_sink(opened)
+            self.received = self._open_sink(opened)
             opening = opened.opening
             receiver = Receiver(
                 Role.GET, opening.agreed, opening.timer, now=time.monotonic(), first_ack=opening.by_oack
             )
-            run_receiver(self._pump(opened, receiver), receiver, sink, opened.first)
+            run_receiver(self._pump(opened, receiver), receiver, self.received, opened.first)
         finally:
+            if self.received is not None:
+                self.received.abort()  # does nothing after a commit
             opened.endpoint.close()
 
     def _open_sink(self, opened: Opened) -> ReceivedFile:

@@ -62,6 +62,8 @@ BAD = [
     ("[nonsense]:name", "no IPv6 address"),
     ("[127.0.0.1]:name", "no IPv6 address"),
     ("[fe80::1%a b]:name", "network interface"),
+    ("[fe80::1]:name", "[fe80::1%eth0]"),
+    ("tftp://[fe80::1]/name", "[fe80::1%eth0]"),
     ("http://host/name", "unknown scheme"),
     ("tftp://host", "no path"),
     ("tftp:///name", "no host"),
