@@ -13,7 +13,6 @@ from blockstep.protocol.wire import Data, ErrorPacket, Opcode
 from blockstep_client import approach
 from blockstep_client.address import Target, Transport
 from blockstep_client.approach import Approach
-from blockstep_client.pathmtu import largest_blksize
 from blockstep_client.resolve import Address
 from blockstep_client.settings import Settings
 from support.scripted_server import Conversation, scripted
@@ -90,11 +89,3 @@ def test_the_last_address_says_how_it_ended(resolves_to: Callable[..., None]) ->
         with pytest.raises(TransferFailed) as caught:
             approached([])
     assert caught.value.end is End.TIMED_OUT
-
-
-def test_loopback_takes_large_blocks() -> None:
-    assert 8192 <= largest_blksize(Address(socket.AF_INET, ("127.0.0.1", 69))) <= 65464
-
-
-def test_a_path_that_is_not_known_gets_the_cautious_block() -> None:
-    assert largest_blksize(Address(socket.AF_INET6, ("fe80::1", 69))) == 1428

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from blockstep.exits import ExitCode
 from blockstep.protocol.errors import End, ErrorCode, LocalError, RemoteError, TransferFailed
 from blockstep.protocol.wire import printable_untrusted
 from blockstep.transport.files import sink_at, source_at
 from blockstep_client.address import parse_target
-from blockstep_client.errors import CannotReach, CannotResolve, NotAvailable, Stopped, exit_code
+from blockstep_client.errors import CannotReach, CannotResolve, NotAvailable, Stopped
 from blockstep_client.jobs import Direction, Job
 from blockstep_client.messages import explain
 
@@ -114,19 +113,3 @@ def test_local_names_are_escaped() -> None:
     job = Job(Direction.GET, parse_target("h:a\x1b[2J"), "b\x1b[2J\udcff")
     for end in (End.LOCAL_WRITE, End.TIMED_OUT):
         assert explain(TransferFailed(end, printable_untrusted("\x1b")), job, answered=True).isprintable()
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (CannotResolve("x"), ExitCode.CANNOT_RESOLVE),
-        (CannotReach("x"), ExitCode.REFUSED),
-        (NotAvailable("x"), ExitCode.USAGE),
-        (Stopped(2), ExitCode.INTERRUPTED),
-        (Stopped(15), ExitCode.TERMINATED),
-        (TransferFailed(End.TIMED_OUT, "x"), ExitCode.TIMED_OUT),
-        (TransferFailed(End.PEER_ERROR, "x", 1), 68),
-    ],
-)
-def test_exit_codes(error: BaseException, code: int) -> None:
-    assert exit_code(error) == code
