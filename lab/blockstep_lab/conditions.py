@@ -219,6 +219,11 @@ class Conditions:
             draft.fields[word] = _READERS[word](words)
         return draft.finish()
 
+    @classmethod
+    def of(cls, conditions: Conditions | str) -> Conditions:
+        """Conditions as they are, or netem's words parsed."""
+        return cls.parse(conditions) if isinstance(conditions, str) else conditions
+
     @property
     def queue_limit(self) -> int:
         """How many packets the bottleneck's queue holds."""

@@ -69,9 +69,9 @@ class Relay:
         setup = RelaySetup(
             upstream=upstream_address,
             upstream_family=family,
-            conditions_up=_as_conditions(conditions_up),
-            conditions_down=_as_conditions(conditions_down),
-            rules=[_as_rule(rule) for rule in rules],
+            conditions_up=Conditions.of(conditions_up),
+            conditions_down=Conditions.of(conditions_down),
+            rules=[Rule.of(rule) for rule in rules],
             seed=self.seed,
             idle_s=idle_s,
             most_ports=most_ports,
@@ -105,9 +105,9 @@ class Relay:
     ) -> None:
         """New conditions or rules, in force when this returns; None leaves a part as it is."""
         order: dict[str, Any] = {"do": "change"}
-        order["up"] = None if up is None else str(_as_conditions(up))
-        order["down"] = None if down is None else str(_as_conditions(down))
-        order["rules"] = None if rules is None else [str(_as_rule(rule)) for rule in rules]
+        order["up"] = None if up is None else str(Conditions.of(up))
+        order["down"] = None if down is None else str(Conditions.of(down))
+        order["rules"] = None if rules is None else [str(Rule.of(rule)) for rule in rules]
         self._ask(order)
 
     def stop(self) -> RelayReport:
@@ -136,14 +136,6 @@ class Relay:
         if not answer:
             raise LocalError("the relay's process does not answer" if not ready else "the relay's process is gone")
         return answer
-
-
-def _as_conditions(conditions: Conditions | str) -> Conditions:
-    return Conditions.parse(conditions) if isinstance(conditions, str) else conditions
-
-
-def _as_rule(rule: Rule | str) -> Rule:
-    return Rule.parse(rule) if isinstance(rule, str) else rule
 
 
 def _reap(pid: int) -> None:

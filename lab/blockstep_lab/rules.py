@@ -69,6 +69,11 @@ class Rule:
             raise words.unknown("word", ("once", "times", "first"))
         return cls(action, packet, blocks, delay_ns, times, each_block, direction)
 
+    @classmethod
+    def of(cls, rule: Rule | str) -> Rule:
+        """A rule as it is, or its text parsed."""
+        return cls.parse(rule) if isinstance(rule, str) else rule
+
     def __str__(self) -> str:
         parts = [self.direction or "", self.action, "ANY" if self.packet is None else self.packet.name]
         parts.append(",".join(_format_range(first, last) for first, last in self.blocks))
@@ -130,7 +135,7 @@ class RuleBook:
     """The rules of a link and how often each has acted, over all transfers."""
 
     def __init__(self, rules: Sequence[Rule | str] = ()) -> None:
-        self.rules = tuple(rule if isinstance(rule, Rule) else Rule.parse(rule) for rule in rules)
+        self.rules = tuple(Rule.of(rule) for rule in rules)
         self.hits = [0] * len(self.rules)
 
     def start_flow(self) -> FlowRules:
