@@ -1,0 +1,145 @@
+"""Who gets a child, decided without IO: networks, caps, random early shedding, repeated requests.
+
+Rules: whatever is turned away gets *silence*, because an answer could be aimed at somebody whose address was forged,
+and because a client that hears nothing asks again. Above three quarters of the total cap, requests are turned away at
+random and more of them the fuller it gets (OpenSSH's MaxStartups), so that a flood from many addresses cannot keep all
+others out. IPv6 sources count by /64, which is what one host can choose addresses from.
+
+The one thing looked at in a datagram is whether it starts as a request: late ACKs of ended transfers come by the
+hundred and are not worth a fork. All parsing is the child's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+
+from blockstep_server.listen import Arrival
+from blockstep_server.values import Network
+
+__all__ = ["Admission", "Claim", "Policy", "Verdict", "claim_of"]
+
+
+class Verdict(Enum):
+    """What becomes of a request. The value is how the log says it."""
+
+    ACCEPTED = "accepted"
+    NOT_A_REQUEST = "not a request"
+    BAD_SOURCE = "impossible source address"
+    NOT_UNICAST = "sent to a broadcast or multicast address"
+    DENIED = "not an allowed network"
+    REPEATED = "asked again while it is being served"
+    FULL = "over --max-sessions"
+    SHED = "shed at random near --max-sessions"
+    CLIENT_FULL = "over --max-per-client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The limits. `max_per_client` None: as many as in total. With any `allow`, who is not in it is denied."""
+
+    max_sessions: int
+    max_per_client: int | None = None
+    allow: tuple[Network, ...] = ()
+    deny: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request would occupy: a place of its `source`, and its `asker` (address and port) with these `words`."""
+
+    source: Hashable
+    asker: Hashable
+    words: bytes = b""
+
+
+class Admission:
+    """The places, and who holds them."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._per_client = policy.max_sessions if policy.max_per_client is None else policy.max_per_client
+        self._shed_from = policy.max_sessions * 3 // 4
+        self._taken = 0
+        self._held: Counter[Hashable] = Counter()
+        self._by_source: Counter[Hashable] = Counter()
+
+    def __len__(self) -> int:
+        """How many places are taken."""
+        return self._taken
+
+    def judge(self, arrival: Arrival, chance: float) -> Verdict:
+        """The verdict for one datagram; `chance` is a random number from 0 to 1 (1 excluded). Changes nothing."""
+        verdict = _impossible(arrival)
+        if verdict is not None:
+            return verdict
+        if not self.is_allowed(arrival.peer[0]):
+            return Verdict.DENIED
+        return self.judge_claim(claim_of(arrival), chance)
+
+    def is_allowed(self, host: str) -> bool:
+        """Whether the networks let this address in: `deny` beats `allow`."""
+        address = ipaddress.ip_address(host.partition("%")[0])
+        if any(address in network for network in self._policy.deny):
+            return False
+        return not self._policy.allow or any(address in network for network in self._policy.allow)
+
+    def judge_claim(self, claim: Claim, chance: float) -> Verdict:
+        """The verdict from what is occupied alone, for any transport. Changes nothing."""
+        taken = self._taken
+        if claim in self._held:
+            return Verdict.REPEATED
+        if taken >= self._policy.max_sessions:
+            return Verdict.FULL
+        if self._by_source[claim.source] >= self._per_client:
+            return Verdict.CLIENT_FULL
+        if chance * (self._policy.max_sessions - self._shed_from) < taken - self._shed_from:
+            return Verdict.SHED
+        return Verdict.ACCEPTED
+
+    def occupy(self, claim: Claim) -> None:
+        """Take a place; `release` gives it back."""
+        self._taken += 1
+        self._held[claim] += 1
+        self._by_source[claim.source] += 1
+
+    def release(self, claim: Claim) -> None:
+        """Give back a place that `occupy` took."""
+        self._taken -= 1
+        _decrement(self._held, claim)
+        _decrement(self._by_source, claim.source)
+
+
+def _decrement(counter: Counter[Hashable], key: Hashable) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
+def claim_of(arrival: Arrival) -> Claim:
+    """What a datagram asks for: the same bytes from the same address and port, to the same address, are one request."""
+    return Claim(_source(arrival.peer[0]), (arrival.peer, arrival.local, arrival.local_port), arrival.data)
+
+
+@lru_cache(maxsize=1024)
+def _source(host: str) -> Hashable:
+    """What one client can choose from: an IPv4 address, or the /64 of an IPv6 address."""
+    address: IPv4Address | IPv6Address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        return int(address) >> 64
+    return str(address)
+
+
+def _impossible(arrival: Arrival) -> Verdict | None:
+    if arrival.data[:2] not in (b"\0\1", b"\0\2") or not arrival.whole:
+        return Verdict.NOT_A_REQUEST
+    if arrival.peer[1] == 0 or (arrival.peer[0], arrival.peer[1]) == (arrival.local, arrival.local_port):
+        return Verdict.BAD_SOURCE  # an answer would go nowhere, or to ourselves
+    if not arrival.unicast:
+        return Verdict.NOT_UNICAST  # RFC 1123 section 4.2.3.5: ignored, or every server of the network would answer
+    return None

@@ -1,0 +1,102 @@
+"""The forked child: one transfer, one record, one exit status; it never returns into the parent's frames.
+
+Rules: it comes to life with the signals of a stop held back; it closes every descriptor that is not its own before
+anything else; SIGTERM ends the transfer at its next step (`TransferFailed` with End.STOPPED, so that the peer is told
+and half a file is taken back), SIGINT and SIGHUP of a terminal are for the supervisor to deal with; it dies with its
+parent. Whatever goes wrong ends in `os._exit`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import NoReturn
+
+from blockstep.protocol.errors import End, TransferFailed
+from blockstep_server import kernel
+from blockstep_server.report import Result, TransferRecord
+
+__all__ = ["HELD_BACK", "Body", "close_all_but", "live_and_exit"]
+
+Body = Callable[[], TransferRecord]
+"""The work of a child. It should not raise: what it raises is reported as a crash."""
+
+HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+"""The signals that the parent blocks around the fork: none may meet a child that still has the parent's handlers."""
+
+_CRASHED = 70  # EX_SOFTWARE of sysexits.h
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a child is given: its work, what to report if the work cannot, the pipe to report on, what to keep open."""
+
+    body: Body
+    blank: TransferRecord
+    report_fd: int
+    keep_fds: tuple[int, ...]
+    parent_pid: int
+
+
+def live_and_exit(birth: Birth) -> NoReturn:
+    """Everything a child does. Called with HELD_BACK blocked, right after the fork."""
+    status = _CRASHED
+    try:
+        close_all_but({0, 1, 2, birth.report_fd, *birth.keep_fds})
+        record = _run(birth)
+        os.write(birth.report_fd, record.to_line(os.getpid()))
+        status = record.status
+    except BaseException:  # noqa: BLE001 - nothing may get past this frame
+        _say_traceback()
+    finally:
+        os._exit(status & 0xFF)
+
+
+def _run(birth: Birth) -> TransferRecord:
+    try:
+        _take_over_signals(birth.parent_pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+        return birth.body()
+    except TransferFailed as failure:  # stopped before the work had begun
+        return replace(birth.blank, result=Result.FAILED, detail=failure.detail)
+    except Exception as error:  # noqa: BLE001 - a crash is reported, not passed on
+        _say_traceback()
+        return replace(birth.blank, result=Result.CRASHED, detail=f"{type(error).__name__}: {error}", status=_CRASHED)
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # the record is written whole or not at all
+
+
+def _take_over_signals(parent_pid: int) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    kernel.die_with_parent(signal.SIGTERM)
+    if os.getppid() != parent_pid:  # it ended before the kernel knew that we care
+        raise TransferFailed(End.STOPPED, "the server has ended")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is the clean-up
+    raise TransferFailed(End.STOPPED, "the server is stopping")
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    """Close every descriptor of this process that is not in `keep`."""
+    start = 0
+    for fd in sorted(set(keep)):
+        if start < fd:
+            os.closerange(start, fd)
+        start = fd + 1
+    os.closerange(start, os.sysconf("SC_OPEN_MAX"))
+
+
+def _say_traceback() -> None:
+    with contextlib.suppress(Exception):  # nobody listens, or the source may not be read; the exit status says it
+        os.write(2, traceback.format_exc().encode(errors="replace"))

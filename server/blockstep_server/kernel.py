@@ -1,0 +1,63 @@
+"""The few Linux calls that the standard library does not have. On other systems each does nothing and says so.
+
+The library is loaded at import, so that nothing has to be found after a fork or after the file system was closed off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+__all__ = ["CAP_NET_BIND_SERVICE", "die_with_parent", "forbid_new_privileges", "keep_capabilities", "set_capabilities"]
+
+CAP_NET_BIND_SERVICE = 10
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with_parent(signal_number: int) -> bool:
+    """Have the kernel send us this signal when the process that forked us ends. A change of ids undoes it."""
+    return _prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def forbid_new_privileges() -> bool:
+    """From now on no program that we start can gain rights by set-uid bits or file capabilities."""
+    return _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_capabilities() -> bool:
+    """Let the permitted capabilities survive the next change from root to another user."""
+    return _prctl(_PR_SET_KEEPCAPS, 1)
+
+
+def set_capabilities(mask: int) -> bool:
+    """Make `mask` (bit n: capability n, n < 32) the permitted and effective capabilities, and no more.
+
+    OSError if we do not have one of them.
+    """
+    if _LIBC is None:
+        return False
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
+    _check(_LIBC.capset(header, data))
+    return True
+
+
+def _prctl(option: int, value: int) -> bool:
+    if _LIBC is None:
+        return False
+    unused = ctypes.c_ulong(0)
+    _check(_LIBC.prctl(option, ctypes.c_ulong(value), unused, unused, unused))
+    return True
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

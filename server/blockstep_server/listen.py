@@ -1,0 +1,214 @@
+"""The UDP listening sockets: how they are opened, adopted and read.
+
+Decided here: an address is bound *exclusively* (a second server on it fails at start instead of sharing the requests),
+IPv4 and IPv6 have a socket each, every socket tells which local address was asked, and has the largest receive buffer
+that it may have, because a boot storm of 500 requests overflows the default one. A datagram is received, never parsed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from blockstep.protocol.errors import LocalError
+from blockstep_server.values import Bind
+
+__all__ = ["Arrival", "CannotBind", "SockAddr", "adopt_udp", "host_port", "open_udp", "receive_request"]
+
+SockAddr = tuple[str, int] | tuple[str, int, int, int]
+"""What the socket module calls an address: (host, port), and for IPv6 (host, port, flow, scope)."""
+
+
+class CannotBind(LocalError):
+    """An address could not be listened on. The text names the ways out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One datagram on a listening port, not looked at.
+
+    `local` is the address that was asked (for a broadcast: the one to answer from), `local_port` the listening port,
+    `ifindex` the interface (0: unknown), `unicast` False if it was sent to a broadcast or multicast address, `whole`
+    False if it was longer than any request may be and has been cut.
+    """
+
+    data: bytes
+    peer: SockAddr
+    local: str
+    local_port: int
+    ifindex: int = 0
+    unicast: bool = True
+    whole: bool = True
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """AF_INET or AF_INET6. Mapped addresses (`::ffff:a.b.c.d`) have become IPv4 already."""
+        return socket.AF_INET6 if ":" in self.local else socket.AF_INET
+
+    def local_sockaddr(self, port: int) -> SockAddr:
+        """The asked address with another port, complete with the interface where an address needs one."""
+        if self.family == socket.AF_INET:
+            return (self.local, port)
+        return (self.local, port, 0, self.ifindex if IPv6Address(self.local).is_link_local else 0)
+
+
+def host_port(address: SockAddr) -> str:
+    """`192.0.2.1:69` or `[2001:db8::1]:69`."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# Opening
+
+
+def open_udp(bind: Bind, default_port: int) -> list[socket.socket]:
+    """The sockets for one `--bind`: one for each address that the host stands for, all on the same port.
+
+    A family that this machine does not have is left out as long as another address remains. Raises CannotBind.
+    """
+    port = default_port if bind.port is None else bind.port
+    attempts = 16 if port == 0 else 1  # the port that the system chose for one address may be taken on the next
+    for attempt in range(attempts):
+        try:
+            return _open_all(_resolve(bind, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and attempt + 1 < attempts:
+                continue
+            raise CannotBind(_ways_out(Bind(bind.host, port), error)) from error
+    raise AssertionError("unreachable")
+
+
+def _resolve(bind: Bind, port: int) -> list[tuple[socket.AddressFamily, SockAddr]]:
+    if not bind.host:
+        return [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port, 0, 0))]
+    found = socket.getaddrinfo(bind.host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, (str(a[0]), int(a[1]), *a[2:])) for family, _, _, _, a in found))
+
+
+def _open_all(addresses: list[tuple[socket.AddressFamily, SockAddr]]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    with contextlib.ExitStack() as on_failure:
+        for family, address in addresses:
+            port = address[1] or (sockets[0].getsockname()[1] if sockets else 0)
+            try:
+                sockets.append(on_failure.enter_context(_open_one(family, (address[0], port, *address[2:]))))
+            except OSError as error:
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                missing = error
+        if not sockets:
+            assert missing is not None
+            raise missing
+        on_failure.pop_all()
+    return sockets
+
+
+def _open_one(family: socket.AddressFamily, address: SockAddr) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        _prepare(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def adopt_udp(fd: int) -> socket.socket:
+    """Take over a bound UDP socket that systemd or a parent passed on. The caller's `fd` belongs to it from then on.
+
+    LocalError if it is anything else.
+    """
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise LocalError(f"descriptor {fd} was passed to listen on, but is no socket ({error.strerror})") from None
+    if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        sock.close()
+        raise LocalError(f"descriptor {fd} was passed to listen on, but is no UDP socket (ListenDatagram= in systemd)")
+    _prepare(sock)
+    return sock
+
+
+# Not in every Python that has the system calls: socket.IP_PKTINFO came with 3.12, SO_RCVBUFFORCE is in none.
+_LINUX = sys.platform == "linux"
+_IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8 if _LINUX else None)
+_SO_RCVBUFFORCE = 33 if _LINUX else None
+_RECEIVE_BUFFER = 8 * 1024 * 1024
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    if _IP_PKTINFO is not None and sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    _enlarge_receive_buffer(sock)
+
+
+def _enlarge_receive_buffer(sock: socket.socket) -> None:
+    if _SO_RCVBUFFORCE is not None:
+        with contextlib.suppress(OSError):  # needs CAP_NET_ADMIN
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            return
+    with contextlib.suppress(OSError):  # Linux cuts it to net.core.rmem_max, others refuse
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+
+
+def _ways_out(bind: Bind, error: OSError) -> str:
+    what = f"cannot listen on {bind} (udp): {error.strerror or error}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{what}\nPorts below 1024 are reserved. Ways out:\n"
+            f"  run it with sudo, which binds first and then works as an ordinary user (--user)\n"
+            f"  sudo setcap cap_net_bind_service=+ep {sys.executable}\n"
+            f"  sudo sysctl net.ipv4.ip_unprivileged_port_start={bind.port}\n"
+            f"  choose another port: -p 6969"
+        )
+    if error.errno == errno.EADDRINUSE:
+        return f"{what}\nAnother server has it: `ss -lunp` shows which. Stop that one, or choose another port with -p"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{what}\nThis machine does not have that address: `ip address` lists those it has"
+    return what
+
+
+# Receiving
+
+_LONGEST = 2048  # RFC 2347 allows a request 512 bytes; what is longer than this has been cut, and `whole` says so
+_ANCILLARY = socket.CMSG_SPACE(64)
+_IN_PKTINFO = struct.Struct("@i4s4s")
+_IN6_PKTINFO = struct.Struct("@16sI")
+
+
+def receive_request(sock: socket.socket) -> Arrival | None:
+    """The next datagram of a non-blocking socket, or None if none waits. Other errors of the socket are raised."""
+    try:
+        data, ancillary, flags, peer = sock.recvmsg(_LONGEST, _ANCILLARY)
+    except BlockingIOError:
+        return None
+    own = sock.getsockname()
+    local, ifindex, unicast = next(_asked(ancillary), (str(own[0]), 0, True))
+    mapped = IPv6Address(local).ipv4_mapped if ":" in local else None
+    if mapped is not None:
+        local, peer = str(mapped), (str(IPv6Address(peer[0]).ipv4_mapped), peer[1])
+    return Arrival(data, peer, local, own[1], ifindex, unicast, not flags & socket.MSG_TRUNC)
+
+
+def _asked(ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[str, int, bool]]:
+    """(address, interface, whether it was unicast) from what the kernel says beside a datagram."""
+    for level, kind, payload in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            ifindex, answer_from, asked = _IN_PKTINFO.unpack_from(payload)
+            yield socket.inet_ntop(socket.AF_INET, answer_from), ifindex, answer_from == asked
+        elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            asked, ifindex = _IN6_PKTINFO.unpack_from(payload)
+            yield socket.inet_ntop(socket.AF_INET6, asked), ifindex, asked[0] != 0xFF

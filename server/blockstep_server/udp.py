@@ -1,0 +1,101 @@
+"""The UDP listener: from a datagram to a child, without reading what it says.
+
+Decided here: how much is done for each wake-up, and what happens in which order between the arrival and the fork. In
+single-port mode the parent makes the reply socket, so that the kernel sorts out the client's datagrams from then on;
+otherwise the child makes its own, on a fresh port.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from blockstep_server.admission import Verdict, claim_of
+from blockstep_server.child import Body
+from blockstep_server.children import Task
+from blockstep_server.listen import Arrival, host_port, receive_request
+from blockstep_server.reply import ReplySockets, open_single_port
+from blockstep_server.report import TransferRecord
+from blockstep_server.supervisor import Supervisor
+
+__all__ = ["MakeBody", "UdpListener", "blank_record"]
+
+MakeBody = Callable[[Arrival, ReplySockets | None], Body]
+"""What a child shall do about an arrival. Without reply sockets it makes them itself."""
+
+_BATCH = 32  # forks between two looks at the rest of the world: about 40 ms
+_QUIET = frozenset({Verdict.NOT_A_REQUEST, Verdict.REPEATED})
+
+
+class UdpListener:
+    """One listening socket, watched by a supervisor."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        supervisor: Supervisor,
+        make_body: MakeBody,
+        *,
+        single_port: bool = False,
+        keep_fds: tuple[int, ...] = (),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._sock = sock
+        self._supervisor = supervisor
+        self._make_body = make_body
+        self._single_port = single_port
+        self._keep_fds = keep_fds
+        self._chance = chance
+        self._handed_back: deque[Arrival] = deque()
+
+    def fileno(self) -> int:
+        """The listening socket's descriptor."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Stop listening; what waits in the socket is not served."""
+        self._sock.close()
+
+    def handle_readable(self) -> None:
+        """Take what has arrived, up to one batch; the loop calls again while there is more."""
+        for _ in range(_BATCH):
+            arrival = receive_request(self._sock)
+            if arrival is None:
+                return
+            self._try(arrival)
+            while self._handed_back:
+                self._try(self._handed_back.popleft())
+
+    def _try(self, arrival: Arrival) -> None:
+        try:
+            self._take(arrival)
+        except OSError as error:  # no descriptor, no process, no route: this one is not served, the next may be
+            self._supervisor.refuse(f"for want of resources ({error.strerror})", host_port(arrival.peer))
+
+    def _take(self, arrival: Arrival) -> None:
+        verdict = self._supervisor.admission.judge(arrival, self._chance())
+        if verdict is not Verdict.ACCEPTED:
+            if verdict not in _QUIET:
+                self._supervisor.refuse(verdict.value, host_port(arrival.peer))
+            return
+        if not self._single_port:
+            self._spawn(arrival, None)
+            return
+        sockets, handed_back = open_single_port(self._sock, arrival)
+        self._handed_back.extend(handed_back)
+        try:
+            self._spawn(arrival, sockets)
+        finally:
+            sockets.close()
+
+    def _spawn(self, arrival: Arrival, sockets: ReplySockets | None) -> None:
+        keep_fds = self._keep_fds + (sockets.fds() if sockets else ())
+        body = self._make_body(arrival, sockets)
+        self._supervisor.spawn(Task(claim_of(arrival), body, blank_record(arrival), keep_fds))
+
+
+def blank_record(arrival: Arrival) -> TransferRecord:
+    """What is known about a transfer before its request has been read."""
+    return TransferRecord(peer=host_port(arrival.peer), local=host_port(arrival.local_sockaddr(arrival.local_port)))
