@@ -11,10 +11,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from blockstep.protocol.arena import Arena
 from blockstep.protocol.errors import LocalError, RemoteError, TftpError, TransferFailed
 from blockstep.protocol.machine import Machine, TransferStats
-from blockstep.protocol.numbers import LONGEST_RUN
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.sender import Sender
@@ -22,7 +20,7 @@ from blockstep.protocol.states import Role
 from blockstep.protocol.wire import Opcode, printable_untrusted
 from blockstep.transport.client import Opened
 from blockstep.transport.files import Source
-from blockstep.transport.pump import LOAD_BYTES, Pump, error_packet, run_receiver, run_sender
+from blockstep.transport.pump import Pump, error_packet, ring_for, run_receiver, run_sender
 from blockstep_client.address import Transport
 from blockstep_client.approach import Approach
 from blockstep_client.display import Display
@@ -116,7 +114,7 @@ class _Session:
         opened = self._open(Opcode.WRQ, tsize=source.size_bytes)
         try:
             opening = opened.opening
-            arena = _arena(opening.agreed)
+            arena = ring_for(opening.agreed, source.size_bytes)
             sender = Sender(Role.PUT, opening.agreed, opening.timer, arena=arena, now=time.monotonic())
             run_sender(self._pump(opened, sender), sender, source)
         finally:
@@ -174,12 +172,6 @@ class _Session:
             exit_code=exit_code(error),
             code=error.code if isinstance(error, TransferFailed | RemoteError) else None,
         )
-
-
-def _arena(agreed: Agreed) -> Arena:
-    """A ring for the window and as much again, so that the file is read while the peer is busy."""
-    slots = max(2 * agreed.windowsize, agreed.windowsize + LOAD_BYTES // agreed.blksize)
-    return Arena(min(slots, LONGEST_RUN), agreed.blksize)
 
 
 def _unreachable(error: OSError) -> CannotReach:
