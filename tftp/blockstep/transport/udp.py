@@ -68,6 +68,7 @@ class Endpoint:
 
     def __init__(self, sock: socket.socket, stray_sock: socket.socket | None = None, *, offload: bool = True) -> None:
         self.sock = sock
+        self._peer = sock.getpeername()
         self.stride = 0
         self.max_segments = 1
         self.calls_out = 0
@@ -212,6 +213,8 @@ class Endpoint:
         if self._stray_sock is None:
             return
         for datagram, sender in _datagrams(self._stray_sock):
+            if sender == self._peer:
+                continue  # it came before our other socket was connected: the peer will say it again if it matters
             self.strays += 1
             if self.strays <= STRAYS_ANSWERED and datagram[1:2] != bytes([Opcode.ERROR]):
                 with contextlib.suppress(OSError):
