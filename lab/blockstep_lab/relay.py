@@ -48,7 +48,7 @@ class Relay:
 
     `listen` is bound at once (port 0: any free port) and `address` says where; OSError if it can not be had. Conditions
     are `Conditions` or netem's words, rules `Rule` or text. `up` is client to server. Without a seed it takes a random
-    one; `seed` holds it. `pid` is its process.
+    one. `setup` is what it started with, `pid` its process.
     """
 
     def __init__(
@@ -63,16 +63,15 @@ class Relay:
         idle_s: float = 120.0,
         most_ports: int = 512,
     ) -> None:
-        self.seed = str(secrets.randbelow(1 << 32) if seed is None else seed)
         listen_family, listen_address = Endpoint(*listen).resolve_udp()
         family, upstream_address = Endpoint(*upstream).resolve_udp(prefer=listen_family)
-        setup = RelaySetup(
+        self.setup = RelaySetup(
             upstream=upstream_address,
             upstream_family=family,
             conditions_up=Conditions.of(conditions_up),
             conditions_down=Conditions.of(conditions_down),
-            rules=[Rule.of(rule) for rule in rules],
-            seed=self.seed,
+            rules=tuple(Rule.of(rule) for rule in rules),
+            seed=str(secrets.randbelow(1 << 32) if seed is None else seed),
             idle_s=idle_s,
             most_ports=most_ports,
         )
@@ -81,8 +80,13 @@ class Relay:
             self.address: Address = listener.getsockname()
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                self.pid = _fork_child(listener, theirs, setup)
+                self.pid = _fork_child(listener, theirs, self.setup)
         self._hear()  # the child is ready: it holds no descriptor of ours any more
+
+    @property
+    def seed(self) -> str:
+        """What decides the fates: the same seed, the same fates."""
+        return self.setup.seed
 
     def __enter__(self) -> Self:
         return self

@@ -12,9 +12,9 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -25,6 +25,9 @@ from blockstep_lab.links import LINKS, parse_link
 from blockstep_lab.relay import Relay
 from blockstep_lab.rules import Rule
 from blockstep_lab.words import WordsError
+
+if TYPE_CHECKING:
+    from blockstep_lab.relay_api import ApiServer
 
 __all__ = ["link"]
 
@@ -100,6 +103,12 @@ def _print_links(ctx: click.Context, _param: click.Parameter, wanted: bool) -> N
     metavar="SECONDS",
     help="Forget a client or server port after this long without a packet.",
 )
+@click.option(
+    "--api",
+    metavar="ADDRESS",
+    type=_parsed(parse_endpoint),
+    help="Change the link while it runs: Toxiproxy's HTTP API on this HOST:PORT.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option(
     "--links",
@@ -110,6 +119,7 @@ def _print_links(ctx: click.Context, _param: click.Parameter, wanted: bool) -> N
     help="List the links that have a name, and exit.",
 )
 def link(
+    *,
     listen: Endpoint,
     upstream: Endpoint,
     words: Sequence[str],
@@ -124,10 +134,13 @@ def link(
     (see --links). Clients see one port of the link for each port of the server, and the other way round.
     """
     up, down = _conditions(words, up, down)
-    as_json = options.pop("as_json")
-    with _stop_signals() as wait_for_signal, _start(listen, upstream, up, down, options) as relay:
-        _print_start(relay, upstream, up, down)
-        wait_for_signal(relay.pid)
+    as_json, api = options.pop("as_json"), options.pop("api")
+    with _stop_signals() as signals, _start(listen, upstream, up, down, options) as relay, ExitStack() as stack:
+        server = None
+        if api is not None:
+            server = stack.enter_context(_start_api(api, relay))
+        _print_start(relay)
+        _wait(signals, relay.pid, server)
         report = relay.stop()
     click.echo(report.to_json() if as_json else report.to_table())
 
@@ -156,20 +169,35 @@ def _start(listen: Endpoint, upstream: Endpoint, up: Conditions, down: Condition
         raise _CannotBind(f"cannot listen on {listen}: {error.strerror}{hint}") from error
 
 
-def _print_start(relay: Relay, upstream: Endpoint, up: Conditions, down: Conditions) -> None:
-    click.echo(f"link {format_address(relay.address)} -> {upstream}, seed {relay.seed}", err=True)
-    click.echo(f"up    {up.tc_line()}", err=True)
-    click.echo(f"down  {down.tc_line()}", err=True)
+def _start_api(endpoint: Endpoint, relay: Relay) -> ApiServer:
+    # Imported only when wanted: an HTTP server is a third of the time that this command takes to start.
+    from blockstep_lab.relay_api import PROXY_NAME, ApiServer, RelayApi
+
+    try:
+        server = ApiServer(endpoint, RelayApi(relay))
+    except OSError as error:
+        raise _CannotBind(f"cannot listen on {endpoint} for --api: {error.strerror}") from error
+    click.echo(f"api   http://{format_address(server.address)}/proxies/{PROXY_NAME}", err=True)
+    return server
+
+
+def _print_start(relay: Relay) -> None:
+    setup = relay.setup
+    click.echo(
+        f"link  {format_address(relay.address)} -> {format_address(setup.upstream)}, seed {setup.seed}", err=True
+    )
+    click.echo(f"up    {setup.conditions_up.tc_line()}", err=True)
+    click.echo(f"down  {setup.conditions_down.tc_line()}", err=True)
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[int], None]]:
-    """Gives a function that waits for INT or TERM, or for the end of a process."""
+def _stop_signals() -> Iterator[int]:
+    """Gives a descriptor that can be read once INT or TERM has come."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda pid: _wait(read_end, pid)
+        yield read_end
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -178,9 +206,13 @@ def _stop_signals() -> Iterator[Callable[[int], None]]:
         os.close(write_end)
 
 
-def _wait(read_end: int, pid: int) -> None:
+def _wait(signals: int, pid: int, server: ApiServer | None) -> None:
+    """Until a signal comes or the relay's process ends; meanwhile the API is answered."""
     process = os.pidfd_open(pid)
+    apis = [server.fileno()] if server is not None else []
     try:
-        select.select([read_end, process], [], [])
+        while not {signals, process} & set(select.select([signals, process, *apis], [], [])[0]):
+            if server is not None:
+                server.handle_request()
     finally:
         os.close(process)

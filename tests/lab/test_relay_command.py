@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
@@ -61,6 +63,22 @@ def test_it_says_how_to_repeat_it_and_ends_with_a_table(number: signal.Signals) 
     assert table[0] == "seed 7"
     assert table[4].split()[:4] == ["up", "1", "1", "0"]
     assert table[-1] == "rule  drop ERROR: 0 packets"
+
+
+def test_the_link_can_be_changed_while_it_runs() -> None:
+    with running([":0", "127.0.0.1:9", "--api", ":0", "--json"]) as (process, lines):
+        assert process.stderr is not None
+        process.stderr.readline()
+        api = urlsplit(lines[0].split()[1])
+        toxic = {"type": "netem", "stream": "upstream", "attributes": {"words": "loss 3%"}}
+        connection = http.client.HTTPConnection(api.netloc, timeout=10)
+        connection.request("POST", f"{api.path}/toxics", json.dumps(toxic))
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.terminate()
+        stdout, stderr = process.communicate(timeout=10)
+    assert json.loads(stdout)["up"]["conditions"] == "loss 3%"
+    assert stderr == ""
 
 
 def test_the_table_can_be_json() -> None:
