@@ -50,7 +50,7 @@ UNPROVEN_SENDS = 3
 
 
 class Machine(ABC):
-    """Base of `Sender` and `Receiver`.
+    """Base of `Sender` and `Receiver`. Once `finished`, `poll_*` gives None and every `handle_*` raises LocalError.
 
     `opening` is the packet that answers the peer's request (OACK, or ACK 0 for a write request). Until the peer proves
     by an answer that it is where its packets say, nothing goes out more than three times, so that a forged request
@@ -93,6 +93,10 @@ class Machine(ABC):
         """End the transfer for a reason of the driver's: its file, a signal, its patience."""
         self.state = State.FAILED
 
+    def _offended(self) -> None:
+        """The peer broke the rules. A file that is whole stays whole, whatever the peer says afterwards."""
+        self.state = State.DONE if self.delivered else State.FAILED
+
     def _follow(self, happened: Input) -> None:
         self.state = follow(self.role, self.state, happened)
 
@@ -102,7 +106,7 @@ class Machine(ABC):
 
     def poll_opening(self, now: float) -> bytes | None:
         """The packet that answers the request, when it is due, else None."""
-        if not self._opening_due:
+        if not self._opening_due or self.state is not State.OFFERED:
             return None
         self._opening_due = False
         self._wait_from = now
@@ -149,7 +153,7 @@ class Machine(ABC):
             packet = parse_untrusted(datagram_untrusted)
             self._follow(_INPUT_OF[type(packet)])
         except RemoteError:
-            self.state = State.FAILED
+            self._offended()
             raise
         if isinstance(packet, ErrorPacket) and self.state is State.FAILED:
             said = printable_untrusted(packet.message) or "no text"

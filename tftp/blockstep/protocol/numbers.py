@@ -47,6 +47,16 @@ class Numbering:
         start = (index - self._first) % self.period
         return self._high[start : start + count], self._low[start : start + count]
 
+    def at_or_after(self, wire: int, reference: int) -> int:
+        """The first block index from `reference` (0 or more) on with this wire number; -1 where there is none.
+
+        What a sender asks: acknowledgements count from its window's start, and no window is as long as a period.
+        """
+        if wire == 0 and self._first == 1:
+            return 0 if reference == 0 else -1
+        index = reference + (wire - reference) % self.period
+        return index if index >= self._first else index + self.period
+
     def nearest(self, wire: int, reference: int) -> int:
         """The block index with this wire number that lies nearest to `reference`; -1 where there is none.
 

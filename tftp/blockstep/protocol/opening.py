@@ -7,7 +7,7 @@ of some other transfer) is passed over. Addresses are the driver's business.
 
 from __future__ import annotations
 
-from blockstep.protocol.errors import End, ErrorCode, RemoteError, TransferFailed
+from blockstep.protocol.errors import End, ErrorCode, LocalError, RemoteError, TransferFailed
 from blockstep.protocol.options import Agreed, Wanted, accept
 from blockstep.protocol.states import Input, Role, State, follow
 from blockstep.protocol.timer import ResendTimer
@@ -17,6 +17,7 @@ from blockstep.protocol.wire import (
     ErrorPacket,
     Opcode,
     OptionAck,
+    Packet,
     Request,
     parse_untrusted,
     printable_untrusted,
@@ -44,15 +45,22 @@ class Opening:
 
     def poll_request(self, now: float) -> bytes | None:
         """The request when it is due, else None."""
-        if not self._due:
+        if not self._due or self.state is not State.ASKING:
             return None
         self._due = False
         self._sent_at = now
         return self._packet
 
     def handle_answer(self, datagram_untrusted: memoryview, now: float) -> bool:
-        """True when this answers the request. RemoteError or TransferFailed end the transfer."""
-        packet = parse_untrusted(datagram_untrusted)
+        """True when this answers the request. RemoteError or TransferFailed end the transfer, LocalError after that."""
+        self._require_asking()
+        try:
+            return self._judge(parse_untrusted(datagram_untrusted), now)
+        except RemoteError:
+            self.state = State.FAILED
+            raise
+
+    def _judge(self, packet: Packet, now: float) -> bool:
         if isinstance(packet, ErrorPacket):
             self.state = follow(self.role, self.state, Input.ERROR)
             raise TransferFailed(End.PEER_ERROR, printable_untrusted(packet.message) or "no text", packet.code)
@@ -75,12 +83,17 @@ class Opening:
             self.timer.restart()
         return True
 
+    def _require_asking(self) -> None:
+        if self.state is not State.ASKING:
+            raise LocalError(f"the request is no longer open: {self.state.value}")
+
     def next_deadline(self) -> float:
         """When `handle_deadline` wants to be called."""
         return min(self._sent_at + self.timer.rto_s, self._started_at + self.timer.give_up_s)
 
     def handle_deadline(self, now: float) -> None:
         """The time of `next_deadline` has come: ask again, or TransferFailed when nobody answers."""
+        self._require_asking()
         if now >= self._started_at + self.timer.give_up_s:
             self.state = follow(self.role, self.state, Input.GIVEN_UP)
             raise TransferFailed(End.TIMED_OUT, f"no answer for {now - self._started_at:.1f} s")

@@ -25,9 +25,10 @@ _ZEROS = bytes(65536)
 _DATA_LOW = b"\x03" * 65536
 # Our ACK is resent later than a sender of our own kind resends its DATA, so that a loss is mended once.
 PATIENCE = 2.0
-# How long to stay after the last ACK: (on a clean path, after a loss). A person waits for a client; nobody waits for
-# a server's child, and on the other side may be a sender with a timer of seconds.
+# How long to stay after the last ACK: (on a clean path, after a loss), and four times that at most. A person waits for
+# a client; nobody waits for a server's child, and on the other side may be a sender with a timer of seconds.
 DALLY_S = {Role.GET: (0.02, 0.25), Role.SERVE_WRITE: (0.25, 2.5)}
+DALLY_MOST = 4
 
 
 class Receiver(Machine):
@@ -70,11 +71,13 @@ class Receiver(Machine):
         `memory[:got]` holds segments `stride` bytes apart, of which only the last may be shorter. All are accepted or
         none. The payload of segment i is `memory[i * stride + 4 : min((i + 1) * stride, got)]`.
         """
+        if got < HEADER_BYTES:
+            return 0
         count, tail = divmod(got, stride)
         if tail:
             count += 1
         short = got - (count - 1) * stride < self.stride
-        if (stride != self.stride and (count > 1 or not short)) or self.complete or 0 < tail < HEADER_BYTES:
+        if (stride != self.stride and (count > 1 or not short)) or self.complete:
             return 0
         index = self._next
         high, low = self.numbering.planes(index, count)
@@ -104,7 +107,7 @@ class Receiver(Machine):
             return False
         size = len(packet.payload)
         if size > self.agreed.blksize:
-            self.state = State.FAILED
+            self._offended()
             raise RemoteError(
                 ErrorCode.ILLEGAL_OPERATION, f"DATA of {size} bytes where blksize is {self.agreed.blksize}"
             )
@@ -136,12 +139,13 @@ class Receiver(Machine):
             self._sampling = False
         else:
             self.timer.restart()
+        # Copies of the block that our surplus ACKs asked for can only be copies of the first that came after them.
+        self._echoes = self._surplus if top == self._next else 0
+        self._surplus = 0
         self._next = top + 1
         self._seen = top
         self._gap_seen = 0
         self._progress_at = self._wait_from = now
-        self._echoes = self._surplus
-        self._surplus = 0
         if last:
             self.complete = True
             self.stats.blocks = top
@@ -158,7 +162,7 @@ class Receiver(Machine):
         self._seen = index
         if index != newest or (self.complete and self.state is not State.DALLYING):
             return
-        if self._echoes > 0:
+        if self._echoes > 0 and not self.complete:
             self._echoes -= 1
             self.stats.needless += 1
             return
@@ -182,7 +186,7 @@ class Receiver(Machine):
 
     def poll_ack(self, now: float) -> int | None:  # hot path
         """The wire number to acknowledge, when an ACK is due; call it only after what was accepted has been written."""
-        if not self._ack_due or (self.complete and self.state is not State.DALLYING):
+        if not self._ack_due or self.finished or (self.complete and self.state is not State.DALLYING):
             return None
         self._ack_due = False
         index = self._next - 1
@@ -198,8 +202,8 @@ class Receiver(Machine):
 
     def settled(self, now: float) -> None:
         """The driver has the whole file on disk under its name: the final ACK is due, and then we dally."""
-        if not self.complete:
-            raise LocalError("the last block has not been received")
+        if not self.complete or self.state is not State.MOVING:
+            raise LocalError(f"the last block has not just been received: the transfer is {self.state.value}")
         self._follow(Input.LAST)
         self._ack_due = True
         self._progress_at = self._wait_from = now
@@ -209,13 +213,13 @@ class Receiver(Machine):
     def next_deadline(self) -> float:
         """When `handle_deadline` wants to be called."""
         if self.state is State.DALLYING:
-            return self._wait_from + self._dally_s()
+            return min(self._wait_from + self._dally_s(), self._progress_at + self.timer.give_up_s)
         return super().next_deadline()
 
     def handle_deadline(self, now: float) -> None:
         """The time of `next_deadline` has come: acknowledge again, end the dallying, or TransferFailed for silence."""
         if self.state is State.DALLYING:
-            if now >= self._wait_from + self._dally_s():
+            if now >= self.next_deadline():  # also for a peer that never stops to repeat itself
                 self._follow(Input.QUIET)
             return
         if not self._timed_out(now):
@@ -232,5 +236,5 @@ class Receiver(Machine):
 
     def _dally_s(self) -> float:
         """RFC 1350 section 6: stay as long as a peer that missed our last ACK would need to say so."""
-        clean_s, lossy_s = DALLY_S[self.role]
-        return max(lossy_s if self._lossy else clean_s, 2 * self.timer.rto_s)
+        least_s = DALLY_S[self.role][self._lossy]
+        return min(max(least_s, 2 * self.timer.rto_s), DALLY_MOST * least_s)

@@ -38,7 +38,8 @@ class Sender(Machine):
             raise LocalError("the arena does not fit the agreed blksize")
         super().__init__(role, agreed, timer, opening=opening, now=now)
         self.arena = arena
-        self._window = min(agreed.windowsize, arena.slots)
+        # A window as long as the period of the numbers could not tell "all of it" from "nothing" (RFC 7440 section 4).
+        self._window = min(agreed.windowsize, arena.slots, self.numbering.period - 1)
         self._base = 0 if opening else 1  # the lowest block index not yet acknowledged (0: the OACK)
         self._next = 1  # the next block index to send
         self._high = 0  # the highest block index ever sent
@@ -54,8 +55,11 @@ class Sender(Machine):
 
     @property
     def wants_load(self) -> bool:
-        """Half of the ring is free and the file has more: loading now costs the peer no time."""
-        return self._last is None and 2 * (self._loaded - self._base + 1) <= self.arena.slots
+        """The file has more, and either half of the ring is free, so that loading now costs the peer no time, or less
+        than a window is loaded: a receiver that waits for the whole window would answer no part of it.
+        """
+        ahead = self._loaded - self._base + 1
+        return self._last is None and (2 * ahead <= self.arena.slots or ahead < self._window)
 
     @property
     def acknowledged_bytes(self) -> int:
@@ -125,10 +129,9 @@ class Sender(Machine):
             self._handle_ack(0, now)
 
     def _handle_ack(self, wire: int, now: float) -> None:
-        high = self._high
-        index = self.numbering.nearest(wire, high)
         base = self._base
-        if base <= index <= high:
+        index = self.numbering.at_or_after(wire, base - 1 if base else 0)
+        if base <= index <= self._high:
             self._advance(index, now)
         elif index == base - 1:
             self._handle_repeated(now)
