@@ -61,7 +61,7 @@ class Relay:
         rules: Iterable[Rule | str] = (),
         seed: int | str | None = None,
         idle_s: float = 120.0,
-        most_ports: int = 512,
+        most_ports: int = 2048,
     ) -> None:
         listen_family, listen_address = Endpoint(*listen).resolve_udp()
         family, upstream_address = Endpoint(*upstream).resolve_udp(prefer=listen_family)
@@ -81,7 +81,11 @@ class Relay:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self.pid = _fork_child(listener, theirs, self.setup)
-        self._hear()  # the child is ready: it holds no descriptor of ours any more
+        try:
+            self._hear()  # the child is ready: it holds no descriptor of ours any more
+        except LocalError:
+            self._let_go()
+            raise
 
     @property
     def seed(self) -> str:
@@ -120,9 +124,12 @@ class Relay:
             try:
                 self._final = RelayReport.from_json(self._ask({"do": "stop"}))
             finally:
-                self._control.close()
-                _reap(self.pid)
+                self._let_go()
         return self._final
+
+    def _let_go(self) -> None:
+        self._control.close()
+        _reap(self.pid)
 
     def _ask(self, order: dict[str, Any]) -> bytes:
         try:
@@ -133,7 +140,7 @@ class Relay:
 
     def _hear(self) -> bytes:
         try:
-            ready, _, _ = select.select([self._control], [], [], _PATIENCE_S)
+            ready = _is_readable(self._control.fileno())
             answer = self._control.recv(_LARGEST_MESSAGE) if ready else b""
         except OSError as error:
             raise LocalError(f"the relay's process is gone ({error})") from error
@@ -142,11 +149,18 @@ class Relay:
         return answer
 
 
+def _is_readable(descriptor: int) -> bool:
+    """Whether it can be read within our patience. `poll`, because descriptors may be above what `select` takes."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(_PATIENCE_S * 1000))
+
+
 def _reap(pid: int) -> None:
     """Waits for a child that has been told to end; one that does not is killed."""
     descriptor = os.pidfd_open(pid)
     try:
-        if not select.select([descriptor], [], [], _PATIENCE_S)[0]:
+        if not _is_readable(descriptor):
             os.kill(pid, signal.SIGKILL)
     finally:
         os.close(descriptor)
@@ -189,7 +203,10 @@ def _run_child(listener: socket.socket, control: socket.socket, setup: RelaySetu
 
 
 def _obey(loop: RelayLoop, control: socket.socket) -> None:
-    raw = control.recv(_LARGEST_MESSAGE)
+    try:
+        raw = control.recv(_LARGEST_MESSAGE)
+    except ConnectionResetError:  # the parent went away without reading our last answer
+        raw = b""
     order = json.loads(raw) if raw else {"do": "stop"}
     if order["do"] == "change":
         up, down = (None if order[key] is None else Conditions.parse(order[key]) for key in ("up", "down"))

@@ -11,8 +11,8 @@ descriptors, so `select` waits on the one descriptor of the `epoll`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
+import math
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class RelaySetup:
     rules: Sequence[Rule]
     seed: str
     idle_s: float = 120.0
-    most_ports: int = 512
+    most_ports: int = 2048
 
 
 class RelayLoop:
@@ -83,7 +83,7 @@ class RelayLoop:
         self._front = Side(listener.family, _any_port(front_host), setup.most_ports)
         self._back = Side(setup.upstream_family, (back_host, 0), setup.most_ports)
         port = Port(listener, setup.upstream, None)
-        port.last_used = float("inf")
+        port.last_used = math.inf
         self._front.add(port)
         self.watch(listener, partial(self._drain, port, self._handle_from_client))
 
@@ -157,10 +157,9 @@ class RelayLoop:
                 handle(port, packet, source, monotonic())
         except BlockingIOError:
             pass
-        except OSError as error:
-            # Not ours to pass on: an ICMP message about an earlier datagram. The next turn reads on.
-            if error.errno not in _ICMP_ERRORS:
-                raise
+        except OSError:
+            # A message about an earlier datagram, or a network that is down: not the end of the others.
+            self._troubles.system_errors += 1
 
     def _handle_from_client(self, front: Port, packet: bytes, client: Address, now: float) -> None:
         back = self._back.get(client) or self._open_back(client)
@@ -225,11 +224,11 @@ class RelayLoop:
         try:
             out.sock.sendto(packet, target)
         except OSError:
-            self._troubles.send_errors += 1
+            self._troubles.system_errors += 1
 
     def _sweep(self, now: float) -> None:
         for side in (self._front, self._back):
-            for port in side.pop_idle(now - self._setup.idle_s):
+            for port in side.pop_idle(now, self._setup.idle_s):
                 self._close_port(port)
 
     def _close_port(self, port: Port) -> None:
@@ -237,9 +236,6 @@ class RelayLoop:
         del self._handlers[port.sock.fileno()]
         self._epoll.unregister(port.sock.fileno())
         port.sock.close()
-
-
-_ICMP_ERRORS = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EINTR))
 
 
 def _any_port(address: Address) -> Address:

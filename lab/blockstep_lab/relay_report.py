@@ -19,14 +19,14 @@ __all__ = ["DirectionReport", "RelayReport", "Troubles"]
 class Troubles:
     """What the relay did to packets without having been asked to; all of it should be zero.
 
-    `kernel_drops`: its receive buffers were full. `no_room`: too much was being held back. `send_errors`: the system
-    would not send. `no_ports`: too many clients or servers at once. `strangers`: datagrams from hosts that are not the
-    upstream's.
+    `kernel_drops`: its receive buffers were full. `no_room`: too much was being held back. `system_errors`: the system
+    would not send or receive. `no_ports`: too many clients or servers at once. `strangers`: datagrams from hosts that
+    are not the upstream's.
     """
 
     kernel_drops: int = 0
     no_room: int = 0
-    send_errors: int = 0
+    system_errors: int = 0
     no_ports: int = 0
     strangers: int = 0
 
@@ -90,7 +90,7 @@ _HEADINGS = (
 _TROUBLES = {
     "kernel_drops": "the relay was too slow and the kernel dropped",
     "no_room": "too much was held back; the relay dropped",
-    "send_errors": "the system refused to send",
+    "system_errors": "the system would not send or receive",
     "no_ports": "too many clients or servers at once; the relay dropped",
     "strangers": "not from the upstream's host, so not passed on",
 }

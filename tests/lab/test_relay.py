@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -252,6 +253,20 @@ def test_a_port_that_the_parent_closes_is_closed(sockets: contextlib.ExitStack) 
         server.sock.close()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(server.address)
+
+
+def test_it_runs_beside_more_than_a_thousand_descriptors(sockets: contextlib.ExitStack) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("fewer descriptors are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    sockets.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+    client, server = peer(sockets), peer(sockets)
+    for _ in range(1100):
+        sockets.callback(os.close, os.dup(server.sock.fileno()))
+    with Relay(server.address[:2]) as relay:
+        client.send(RRQ, relay.address)
+        assert server.receive()[0] == RRQ
 
 
 def test_a_closed_server_port_disturbs_nobody(sockets: contextlib.ExitStack) -> None:
