@@ -22,6 +22,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from blockstep_server.admission import Admission
+from blockstep_server.child import HANDLERS
 from blockstep_server.children import Child, Children, Task
 from blockstep_server.report import Reporter, Result, TransferRecord
 from blockstep_server.timers import Timer, Timers
@@ -88,6 +89,7 @@ class Supervisor:
         self._status = 0
         self._stopped_by = signal.SIGTERM
         self._next_phase: Timer | None = None
+        self._refusals_told: Timer | None = None
         self._listeners: list[Listener] = []
         self._selector = selectors.DefaultSelector()
         self._watch(self.children.fileno(), self.children.hear)
@@ -106,9 +108,15 @@ class Supervisor:
         return child
 
     def refuse(self, reason: str, source: str) -> None:
-        """Count a request that gets no child. What was counted is told once a second at most."""
-        if self.reporter.count_refusal(reason, source):
-            self.timers.call_at(self.clock() + _REFUSALS_EVERY_S, self.reporter.flush_refusals)
+        """Count a request that gets no child. The first is told at once, what follows once a second at most."""
+        self.reporter.count_refusal(reason, source)
+        if self._refusals_told is None:
+            self._tell_refusals()
+
+    def _tell_refusals(self) -> None:
+        told = self.reporter.flush_refusals()
+        again_at = self.clock() + _REFUSALS_EVERY_S
+        self._refusals_told = self.timers.call_at(again_at, self._tell_refusals) if told else None
 
     # The loop
 
@@ -184,8 +192,7 @@ class Supervisor:
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
         self._watch(read_fd, lambda: self._handle_signals(read_fd))
-        handled = {*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGHUP}
-        before = {number: signal.signal(number, lambda _number, _frame: None) for number in handled}
+        before = {number: signal.signal(number, handler) for number, handler in HANDLERS.items()}
         previous_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         try:
             yield

@@ -26,10 +26,18 @@ def test_a_childs_signals_are_its_own() -> None:
         assert server.stop() == 0
     blocked, ignored, caught = (int(masks[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
     assert blocked == 0
-    assert _has(ignored, signal.SIGINT)
-    assert _has(ignored, signal.SIGHUP)
-    assert _has(caught, signal.SIGTERM)
-    assert not _has(caught | ignored, signal.SIGCHLD)
+    assert not _has(ignored, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        assert _has(caught, number)
+
+
+def test_a_hangup_of_the_terminal_is_the_supervisors_business() -> None:
+    with Supervised.with_body("hold") as server, asked(server) as [(client, pid, address)]:
+        _send(int(pid), signal.SIGHUP)
+        _send(int(pid), signal.SIGINT)
+        client.sendto(b"go on", address)
+        assert server.await_event("transfer")["result"] == "complete"
+        assert server.stop() == 0
 
 
 def test_ctrl_c_in_a_terminal_is_the_supervisors_business() -> None:
