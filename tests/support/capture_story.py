@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 from blockstep.protocol.numbers import Numbering
 from blockstep.protocol.wire import Ack, Data, ErrorPacket, Opcode, OptionAck, Request
@@ -76,19 +77,19 @@ class Story:
         self._writer.write(self._now_ns, source, destination, packet, comment=comment)
 
 
-def read_request(name: str = "file", mode: str = "octet", **options: int | str) -> bytes:
+def read_request(name: str = "file", mode: str = "octet", /, **options: Any) -> bytes:
     return _request(Opcode.RRQ, name, mode, options)
 
 
-def write_request(name: str = "file", mode: str = "octet", **options: int | str) -> bytes:
+def write_request(name: str = "file", mode: str = "octet", /, **options: Any) -> bytes:
     return _request(Opcode.WRQ, name, mode, options)
 
 
-def _request(opcode: Opcode, name: str, mode: str, options: dict[str, int | str]) -> bytes:
+def _request(opcode: Opcode, name: str, mode: str, options: dict[str, Any]) -> bytes:
     return Request(opcode, name, mode, tuple((key, str(value)) for key, value in options.items())).to_bytes()
 
 
-def oack(**options: int | str) -> bytes:
+def oack(**options: Any) -> bytes:
     return OptionAck(tuple((key, str(value)) for key, value in options.items())).to_bytes()
 
 

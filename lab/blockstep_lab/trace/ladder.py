@@ -21,7 +21,7 @@ __all__ = ["draw"]
 
 _AROUND = 2
 _FOLD_AT_LEAST = 4
-_WIDTH = 58
+_WIDTH = 57
 _MARGIN = " " * 24
 
 
@@ -31,7 +31,7 @@ def draw(transfer: Transfer, stalls: Iterable[Stall], marked: Iterable[int] = ()
     packets = transfer.packets
     shown = _shown(packets, {*stalled, *marked})
     start_ns = packets[0].time_ns
-    yield f"{'frame':>9}  {'seconds':>11}  {'client':<{_WIDTH - 4}}{'server':>6}"
+    yield f"{'frame':>9}  {'seconds':>11}  {'client':<{_WIDTH - 6}}{'server':>6}"
     at = 0
     while at < len(packets):
         fold = at
@@ -89,9 +89,9 @@ def _rung(packet: TracedPacket, start_ns: int) -> str:
 
 def _arrow(text: str, side: Side, *, lost: bool) -> str:
     """An arrow of fixed width; the shaft of a lost packet ends in an x."""
-    if len(text) > _WIDTH - 12:
-        text = text[: _WIDTH - 15] + "..."
-    shaft = "-" * (_WIDTH - 6 - len(text) - 4)
+    if len(text) > _WIDTH - 11:
+        text = text[: _WIDTH - 14] + "..."
+    shaft = "-" * (_WIDTH - 9 - len(text))
     if side is Side.CLIENT:
         return f"|--- {text} {shaft}{'x ' if lost else '->'}|"
     return f"|{' x' if lost else '<-'}{shaft} {text} ---|"

@@ -30,7 +30,7 @@ def test_indexes_go_on_past_the_wrap(rollover: int, window: int) -> None:
     numbering = Numbering(rollover)
     wires = []
     expected = []
-    for first in range(1, 140_000, window):
+    for first in range(1, 70_000 if window == 1 else 140_000, window):
         for index in range(first, first + window):
             wires.append((Opcode.DATA, numbering.wire(index)))
             expected.append(index)
