@@ -13,7 +13,7 @@ Rules of this file:
 
 The server's table, by option:
 
-    blksize     RFC 2348      8-65464; over the limit: the limit; under 8: ERROR 8
+    blksize     RFC 2348      8-65464 (a stream has a higher ceiling); over the limit: the limit; under 8: ERROR 8
     blksize2    tftp-hpa      the largest power of two within both what is asked and the limit; under 8: ERROR 8
     timeout     RFC 2349      1-255 s, repeated as asked; otherwise left out
     utimeout    tftp-hpa      10,000-255,000,000 us, repeated as asked; otherwise left out
@@ -70,9 +70,10 @@ _DIGITS = re.compile("[0-9]{1,19}")
 class Limits:
     """What a server grants at most. LocalError for a limit that allows no legal answer or an unknown name in `refuse`.
 
-    `blksize_max` in octets, 8-65464. `windowsize_max` in blocks, 1-65535. `in_flight_max_bytes` caps windowsize times
-    blksize, but a single block is always granted. `timeout_max_s`: longer timeouts are left out of the OACK. `refuse`:
-    names of options (lower-case) to treat as unknown.
+    `blksize_max` in octets, 8 to `blksize_ceiling`. `windowsize_max` in blocks, 1-65535. `in_flight_max_bytes` caps
+    windowsize times blksize, but a single block is always granted. `timeout_max_s`: longer timeouts are left out of the
+    OACK. `refuse`: names of options (lower-case) to treat as unknown. `blksize_ceiling` is the largest block that the
+    transport knows: 65464 in a datagram (RFC 2348), more on a stream.
     """
 
     blksize_max: int = BLKSIZE_LARGEST
@@ -80,9 +81,10 @@ class Limits:
     in_flight_max_bytes: int = 8 * 1024 * 1024
     timeout_max_s: int = TIMEOUT_LARGEST_S
     refuse: frozenset[str] = frozenset()
+    blksize_ceiling: int = BLKSIZE_LARGEST
 
     def __post_init__(self) -> None:
-        _check_range("blksize_max", self.blksize_max, BLKSIZE_SMALLEST, BLKSIZE_LARGEST)
+        _check_range("blksize_max", self.blksize_max, BLKSIZE_SMALLEST, self.blksize_ceiling)
         _check_range("windowsize_max", self.windowsize_max, 1, WINDOWSIZE_LARGEST)
         _check_range("in_flight_max_bytes", self.in_flight_max_bytes, 1, NUMBER_LARGEST)
         _check_range("timeout_max_s", self.timeout_max_s, 1, TIMEOUT_LARGEST_S)
@@ -110,6 +112,7 @@ class Wanted:
 
     `timeout_s`: whole seconds are asked as `timeout` (RFC 2349), anything else as `utimeout` (tftp-hpa), 0.01-255.
     `tsize`: 0 asks a server for the size of its file, for a write it is the size that will be sent (RFC 2349).
+    `blksize_ceiling`: as in `Limits`.
     """
 
     blksize: int | None = None
@@ -117,9 +120,10 @@ class Wanted:
     timeout_s: float | None = None
     tsize: int | None = None
     rollover: int | None = None
+    blksize_ceiling: int = BLKSIZE_LARGEST
 
     def __post_init__(self) -> None:
-        _check_range("blksize", self.blksize, BLKSIZE_SMALLEST, BLKSIZE_LARGEST)
+        _check_range("blksize", self.blksize, BLKSIZE_SMALLEST, self.blksize_ceiling)
         _check_range("windowsize", self.windowsize, 1, WINDOWSIZE_LARGEST)
         _check_range("timeout_s", self.timeout_s, UTIMEOUT_SMALLEST_US / 1_000_000, TIMEOUT_LARGEST_S)
         _check_range("tsize", self.tsize, 0, NUMBER_LARGEST)
@@ -244,7 +248,7 @@ def _agreed(granted: Mapping[str, int]) -> Agreed:
 
 def _grant_blksize(asked: int, limits: Limits) -> int:
     if asked < BLKSIZE_SMALLEST:
-        raise _refused("blksize must be 8 to 65464")
+        raise _refused(f"blksize must be {BLKSIZE_SMALLEST} to {limits.blksize_ceiling}")
     return min(asked, limits.blksize_max)
 
 
