@@ -19,6 +19,7 @@ Rules of this file. A capture shows no timers, so a cause is what the order and 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from statistics import median
 
 from blockstep.protocol.wire import Opcode, Request
@@ -151,20 +152,23 @@ def _answer_limits(transfer: Transfer) -> dict[Side, float]:
 
 def _timer_ns(transfer: Transfer) -> float:
     """The shortest time after which the sender's timer ran out, as far as the transfer shows, less a tenth."""
-    shortest: float | None = None
-    sent_ns: dict[int, int] = {}
-    heard = _Unanswered()
-    for packet in transfer.own_packets:
-        if packet.side is not transfer.sender:
-            if not packet.lost:
-                heard.add(packet)
-        elif packet.opcode == Opcode.DATA and packet.index is not None:
-            answered = heard.take_acknowledgement(packet.index - 1)
-            if packet.index in sent_ns and answered is None:
-                since_ns = packet.time_ns - sent_ns[packet.index]
-                if since_ns >= _TIMER_SHORTEST_NS:
-                    shortest = since_ns if shortest is None else min(shortest, since_ns)
-            sent_ns[packet.index] = packet.time_ns
+    shortest: float | None = min(_timer_gaps(transfer), default=None)
     if shortest is None and transfer.terms.timeout_s:
         shortest = transfer.terms.timeout_s * 1e9
     return shortest * 0.9 if shortest is not None else _TIMER_NS
+
+
+def _timer_gaps(transfer: Transfer) -> Iterator[int]:
+    """Nanoseconds between two sendings of one block where nothing asked for the second."""
+    sent_ns: dict[int, int] = {}
+    heard = _Unanswered()
+    for packet in transfer.own_packets:
+        if packet.side is not transfer.sender and not packet.lost:
+            heard.add(packet)
+        if not transfer.carries_data(packet) or packet.index is None:
+            continue
+        answered = heard.take_acknowledgement(packet.index - 1)
+        since_ns = packet.time_ns - sent_ns.get(packet.index, packet.time_ns)
+        if answered is None and since_ns >= _TIMER_SHORTEST_NS:
+            yield since_ns
+        sent_ns[packet.index] = packet.time_ns

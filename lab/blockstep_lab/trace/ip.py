@@ -175,8 +175,8 @@ def _datagram(packet: _Packet, frame: Frame, vantage: Vantage) -> Datagram | Non
     return Datagram(
         frame.number,
         frame.time_ns,
-        Endpoint(_address_text(packet.source), source),
-        Endpoint(_address_text(packet.destination), destination),
+        _endpoint(packet.source, source),
+        _endpoint(packet.destination, destination),
         packet.body[_UDP_HEADER:length],
         length - _UDP_HEADER,
         packet.identity,
@@ -186,5 +186,6 @@ def _datagram(packet: _Packet, frame: Frame, vantage: Vantage) -> Datagram | Non
 
 
 @lru_cache(maxsize=4096)
-def _address_text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+def _endpoint(address: bytes, port: int) -> Endpoint:
+    """One object for all packets of an endpoint, as long as there are not too many."""
+    return Endpoint(socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address), port)

@@ -132,11 +132,11 @@ class PcapngReader:
 
     def _enhanced_packet(self, body: bytes) -> Frame:
         interface, high, low, captured, length = self._unpack("IIIII", body)
-        return self._frame(interface, high << 32 | low, captured, length, body[20:])
+        return self._frame(interface, high << 32 | low, (captured, length), body[20:])
 
     def _old_packet(self, body: bytes) -> Frame:
         interface, _, high, low, captured, length = self._unpack("HHIIII", body)
-        return self._frame(interface, high << 32 | low, captured, length, body[20:])
+        return self._frame(interface, high << 32 | low, (captured, length), body[20:])
 
     def _simple_packet(self, body: bytes) -> Frame:
         """A frame of interface 0 without a time: it gets that of the frame before it, so that order is kept."""
@@ -144,9 +144,11 @@ class PcapngReader:
         captured = min(length, len(body) - 4)
         if self._interfaces and self._interfaces[0].snap_length:
             captured = min(captured, self._interfaces[0].snap_length)
-        return self._frame(0, None, captured, length, body[4:])
+        return self._frame(0, None, (captured, length), body[4:])
 
-    def _frame(self, interface: int, ticks: int | None, captured: int, length: int, rest: bytes) -> Frame:
+    def _frame(self, interface: int, ticks: int | None, lengths: tuple[int, int], rest: bytes) -> Frame:
+        """`lengths` are the octets that were kept and those on the wire; `rest` is the octets and then options."""
+        captured, length = lengths
         if interface >= len(self._interfaces):
             raise self._damaged("a frame of an interface that was not described")
         if captured > FRAME_LARGEST or captured > len(rest):
@@ -155,7 +157,8 @@ class PcapngReader:
         if ticks is not None:
             self._last_ns = described.offset_s * 1_000_000_000 + ticks * 1_000_000_000 // described.units_per_s
         self._number += 1
-        comment = "" if ticks is None else self._comment(rest[captured + -captured % 4 :])
+        options = rest[captured + -captured % 4 :]
+        comment = self._comment(options) if options and ticks is not None else ""
         octets = rest[:captured]
         return Frame(
             self._number, self._last_ns, described.link_type, octets, max(length, captured), interface, comment

@@ -21,6 +21,8 @@ _MEMORY_NS = 2_000_000_000
 
 
 class _Sights:
+    __slots__ = ("by_vantage", "last_ns", "most")
+
     def __init__(self) -> None:
         self.last_ns = 0
         self.most = 0

@@ -90,6 +90,7 @@ def test_every_kind_of_packet_that_we_write(story: Story, host: str) -> None:
     assert_agreement(story.save(), 14)
 
 
+@pytest.mark.slow
 def test_block_numbers_past_the_wrap(story: Story) -> None:
     story.request(read_request(blksize=8))
     story.server(oack(blksize=8))
