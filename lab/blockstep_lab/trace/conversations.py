@@ -22,7 +22,17 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from blockstep.protocol.errors import RemoteError
-from blockstep.protocol.wire import Ack, Data, ErrorPacket, Opcode, OptionAck, Packet, Request, parse_untrusted
+from blockstep.protocol.wire import (
+    Ack,
+    Data,
+    ErrorPacket,
+    Opcode,
+    OptionAck,
+    Packet,
+    Request,
+    parse_untrusted,
+    printable_untrusted,
+)
 from blockstep_lab.trace.ip import Datagram, Endpoint
 from blockstep_lab.trace.transfer import Side, Terms, TextEdges, TracedPacket, Transfer
 
@@ -166,7 +176,7 @@ def _traced(side: Side, datagram: Datagram, opcode: Opcode | None) -> TracedPack
     tid = datagram.destination if side is Side.CLIENT else datagram.source
     packet = TracedPacket(datagram.frame, datagram.time_ns, side, tid, opcode)
     if datagram.comment.startswith(LOST_COMMENT):
-        packet.lost = datagram.comment.removeprefix(LOST_COMMENT).strip() or "no reason given"
+        packet.lost = printable_untrusted(datagram.comment.removeprefix(LOST_COMMENT).strip()) or "no reason given"
     return packet
 
 
