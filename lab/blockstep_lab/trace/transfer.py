@@ -57,8 +57,8 @@ class TracedPacket:
     the block index that it means (0 for an OACK), None if it means none. `length` is the octets of a DATA's payload, of
     a request all of them; `digest` a checksum of the payload, None if the capture kept less. `content` holds control
     packets. `tid` is the server's endpoint; `stray` says that the client works with another one. `lost` is what the
-    capturing link says it did to the packet, safe to print. `spooled` is where the payload was put, -1 for nowhere. `why` marks a
-    resend.
+    capturing link says it did to the packet, safe to print. `spooled` is where the payload was put, -1 for nowhere.
+    `why` marks a resend.
     """
 
     frame: int
