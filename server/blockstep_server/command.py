@@ -54,7 +54,8 @@ _PARAMETERS: Final = (
     click.option("--windowsize-max", default=64, show_default=True, type=click.IntRange(1, WINDOWSIZE_LARGEST),
         help="Grant no larger windows, in blocks. Small network cards want 16 or less."),
     click.option("--mtu", default=None, type=MTU, metavar="auto|N",
-        help="Grant no blocks that need fragments on a path with this MTU. [default: auto, by what the kernel knows]"),
+        help="Grant no blocks that need fragments: by what the kernel knows of each path, or on any with this MTU. "
+        "[default: grant what is asked]"),
     click.option("--refuse", multiple=True, type=click.Choice(sorted(KNOWN_OPTIONS), case_sensitive=False),
         metavar="OPTION", help="Act as if this TFTP option were unknown; repeatable."),
     click.option("--timeout", "timeout_s", default=4.0, show_default=True, type=click.FloatRange(0.01, 255),

@@ -13,7 +13,7 @@ from pathlib import Path
 from blockstep.protocol.errors import LocalError
 from blockstep.protocol.options import BLKSIZE_LARGEST, BLKSIZE_SMALLEST, WINDOWSIZE_LARGEST, Limits
 from blockstep_server.upload_policy import UploadPolicy
-from blockstep_server.values import Bind, Network, PortRange
+from blockstep_server.values import Bind, Mtu, Network, PortRange
 
 __all__ = ["LogFormat", "ServerConfig"]
 
@@ -47,7 +47,7 @@ class ServerConfig:
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
     drain_timeout_s: float = 30.0
-    mtu: int | None = None
+    mtu: Mtu | None = None
     log_format: LogFormat = LogFormat.TEXT
     one_off: bool = False
     verbosity: int = 0

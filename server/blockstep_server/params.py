@@ -10,7 +10,7 @@ import click
 from blockstep.protocol.errors import LocalError
 from blockstep_server import values
 
-__all__ = ["BIND", "MTU", "NETWORK", "PORT_RANGE", "SIZE", "Word"]
+__all__ = ["BIND", "MODE", "MTU", "NETWORK", "PORT_RANGE", "SIZE", "TCP", "Word"]
 
 
 class Word(click.ParamType[Any]):
@@ -31,7 +31,9 @@ class Word(click.ParamType[Any]):
 
 
 BIND = Word("addr[:port]", values.parse_bind)
+MODE = Word("mode", values.parse_mode)
 MTU = Word("mtu", values.parse_mtu)
 NETWORK = Word("cidr", values.parse_network)
 PORT_RANGE = Word("low:high", values.parse_port_range)
 SIZE = Word("size", values.parse_size)
+TCP = Word("[addr:]port", values.parse_tcp)

@@ -194,8 +194,8 @@ _HEADERS = {socket.AF_INET: 20 + 8 + HEADER_BYTES, socket.AF_INET6: 40 + 8 + HEA
 
 
 def _limits_for(config: ServerConfig, sock: socket.socket) -> Limits:
-    """The server's limits, with blocks that need no fragments on the way to this peer."""
-    mtu = config.mtu if config.mtu is not None else _path_mtu(sock)
+    """The server's limits; with `mtu`, blocks that need no fragments on the way to this peer."""
+    mtu = _path_mtu(sock) if config.mtu == "auto" else config.mtu
     if mtu is None:
         return config.limits
     fitting = max(mtu - _HEADERS[sock.family], 8)

@@ -10,12 +10,26 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
 
 from blockstep.protocol.errors import LocalError
 
-__all__ = ["Bind", "Network", "PortRange", "parse_bind", "parse_mtu", "parse_network", "parse_port_range", "parse_size"]
+__all__ = [
+    "Bind",
+    "Mtu",
+    "Network",
+    "PortRange",
+    "parse_bind",
+    "parse_mode",
+    "parse_mtu",
+    "parse_network",
+    "parse_port_range",
+    "parse_size",
+    "parse_tcp",
+]
 
 Network = IPv4Network | IPv6Network
+Mtu = int | Literal["auto"]
 
 MAX_PORT = 65535
 
@@ -61,6 +75,23 @@ def parse_bind(text: str) -> Bind:
     return Bind("" if host == "*" else host, None if port is None else parse_port(port))
 
 
+def parse_tcp(text: str) -> Bind:
+    """`[ADDR:]PORT`: what `parse_bind` takes, but the port must be there and the address need not."""
+    if re.fullmatch(r"[0-9]+", text):
+        return Bind("", parse_port(text))
+    bind = parse_bind(text)
+    if bind.port is None:
+        raise LocalError(f"{text!r} has no port: write PORT, ADDR:PORT or [IPV6]:PORT")
+    return bind
+
+
+def parse_mode(text: str) -> int:
+    """The permissions of a file in octal, as chmod takes them: `660`, `0660`."""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise LocalError(f"{text!r} are no permissions: write three octal digits, for example 660")
+    return int(text, 8)
+
+
 def parse_port(text: str) -> int:
     """A port number from 0 (the system chooses) to 65535."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_PORT:
@@ -98,10 +129,10 @@ def parse_network(text: str) -> Network:
         raise LocalError(f"{text!r} is no network: {error}") from None
 
 
-def parse_mtu(text: str) -> int | None:
-    """`auto` (None: ask the kernel) or the MTU of the path in bytes."""
+def parse_mtu(text: str) -> Mtu:
+    """`auto` (ask the kernel about each path) or the MTU of every path in bytes."""
     if text.lower() == "auto":
-        return None
+        return "auto"
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 68 <= int(text) <= MAX_PORT:
         raise LocalError(f"{text!r} is no MTU: write auto, or a number of bytes from 68 to 65535")
     return int(text)

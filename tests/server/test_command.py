@@ -49,7 +49,7 @@ def test_without_words_the_defaults_hold(monkeypatch: pytest.MonkeyPatch) -> Non
         ("--deny 10.0.0.0/8 --deny ::/0", {"deny": (parse_network("10.0.0.0/8"), parse_network("::/0"))}),
         ("--drain-timeout 5", {"drain_timeout_s": 5.0}),
         ("--mtu 1500", {"mtu": 1500}),
-        ("--mtu auto", {"mtu": None}),
+        ("--mtu auto", {"mtu": "auto"}),
         ("--log-format json", {"log_format": LogFormat.JSON}),
         ("-1", {"one_off": True}),
         ("-d", {"debug_no_fork": True}),

@@ -22,7 +22,7 @@ def show(size: int | None, bind: Bind, mtu: int | None) -> None:
     [
         ([], "None x None\n"),
         (["--size", "10k", "--bind", "[::1]:69", "--mtu", "1500"], "10240 [::1]:69 1500\n"),
-        (["--mtu", "auto"], "None x None\n"),
+        (["--mtu", "auto"], "None x auto\n"),
     ],
 )
 def test_words_become_values(arguments: list[str], output: str) -> None:

@@ -183,7 +183,8 @@ def test_a_peer_that_is_gone_is_given_up_at_once(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("config", "asked", "granted"),
     [
-        ({}, 65464, 65464),  # loopback has room for it
+        ({}, 65464, 65464),
+        ({"mtu": "auto"}, 65464, 65464),  # loopback has room for it
         ({"mtu": 1500}, 65464, 1468),
         ({"mtu": 68}, 65464, 36),
         ({"mtu": 1500, "blksize_max": 512}, 65464, 512),

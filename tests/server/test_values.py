@@ -12,10 +12,12 @@ from blockstep_server.values import (
     Bind,
     PortRange,
     parse_bind,
+    parse_mode,
     parse_mtu,
     parse_network,
     parse_port_range,
     parse_size,
+    parse_tcp,
 )
 
 
@@ -93,14 +95,33 @@ def test_networks() -> None:
 
 
 def test_mtu() -> None:
-    assert parse_mtu("auto") is None
+    assert parse_mtu("auto") == "auto"
     assert parse_mtu("1500") == 1500
     for text in ("", "67", "65536", "-1", "1e3"):
         with pytest.raises(LocalError, match="MTU"):
             parse_mtu(text)
 
 
-@given(st.text(max_size=30), st.sampled_from([parse_bind, parse_size, parse_port_range, parse_network, parse_mtu]))
+def test_tcp() -> None:
+    assert parse_tcp("6970") == parse_tcp(":6970") == parse_tcp("*:6970") == Bind("", 6970)
+    assert parse_tcp("127.0.0.1:0") == Bind("127.0.0.1", 0)
+    assert parse_tcp("[::1]:6970") == Bind("::1", 6970)
+    for text, said in (("127.0.0.1", "has no port"), ("::1", "has no port"), ("65536", "is no port")):
+        with pytest.raises(LocalError, match=said):
+            parse_tcp(text)
+
+
+def test_permissions() -> None:
+    assert parse_mode("660") == parse_mode("0660") == 0o660
+    for text in ("", "6", "888", "1777", "rw-", "0o660", "\u0666\u0666\u0660"):
+        with pytest.raises(LocalError, match="three octal digits"):
+            parse_mode(text)
+
+
+PARSERS = [parse_bind, parse_size, parse_port_range, parse_network, parse_mtu, parse_tcp, parse_mode]
+
+
+@given(st.text(max_size=30), st.sampled_from(PARSERS))
 def test_any_text_is_a_value_or_a_local_error(text: str, parse: object) -> None:
     assert callable(parse)
     with contextlib.suppress(LocalError):
