@@ -5,6 +5,9 @@
 Bare is `socket.sendfile` on one side, `recv_into` and `write` on the other, with no frames, no checks and no end but
 that of the stream. Every round runs each case once, in turn, so that what disturbs the machine disturbs all of them;
 shown are medians, and the median of the ratios within a round. The sender is a forked process, as in the server.
+
+`--what-if` adds what the transport does not do: payloads sent by `sendfile` (a file that changes meanwhile would go
+unnoticed), and other sizes of the decoder's arena.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from blockstep.protocol.framing import FrameDecoder
 from blockstep.protocol.options import negotiate
 from blockstep.protocol.stream import BLKSIZE_STREAM, stream_limits, stream_wanted
 from blockstep.protocol.wire import Opcode, Request, parse_request_untrusted
@@ -81,13 +85,34 @@ def send_framed(sock: socket.socket, file: Path) -> None:
         stream.send(stream.answer_read(agreed, oack), source)
 
 
-def receiver_of(blksize: int) -> Side:
+def send_framed_with_sendfile(sock: socket.socket, file: Path) -> None:
+    """The same frames, headers and payloads in calls of their own."""
+    set_up(sock)
+    with ServerStream(sock) as stream, file.open("rb") as source:
+        raw = stream.next_request()
+        assert raw is not None
+        size = file.stat().st_size
+        agreed, oack = negotiate(parse_request_untrusted(raw), stream_limits(), size)
+        stream.answer_read(agreed, oack)
+        sock.settimeout(None)
+        for index, start in enumerate(range(0, size + 1, agreed.blksize), 1):
+            left = min(agreed.blksize, size - start)
+            head = (left + 4).to_bytes(4, "big") + b"\0\3" + (index & 0xFFFF).to_bytes(2, "big")
+            sock.sendall(head, socket.MSG_MORE if left else 0)
+            while left:
+                left -= os.sendfile(sock.fileno(), source.fileno(), min(start + agreed.blksize, size) - left, left)
+        sock.recv(1)
+
+
+def receiver_of(blksize: int, arena_bytes: int | None = None) -> Side:
     """The client's side, asking for blocks of this size."""
 
     def receive_framed(sock: socket.socket, file: Path) -> None:
         set_up(sock)
         wanted = stream_wanted(blksize=blksize, tsize=0)
         with ClientStream(sock) as stream:
+            if arena_bytes is not None:
+                stream._decoder = FrameDecoder(arena_bytes)
             request = Request(Opcode.RRQ, "file", "octet", wanted.to_options())
             stream.get(request, wanted, lambda agreed: AtomicFileSink.at(file, expected_bytes=agreed.tsize))
 
@@ -145,12 +170,20 @@ def _live_and_exit(case: Case, sock: socket.socket, source: Path) -> None:
         os._exit(status)
 
 
-def cases(blksizes: list[int]) -> list[Case]:
+def cases(blksizes: list[int], *, what_if: bool) -> list[Case]:
     """For each family the bare one first: the ratios are to it."""
     listed = []
     for name, family in (("tcp", socket.AF_INET), ("unix", socket.AF_UNIX)):
         listed.append(Case(f"{name} bare", family, send_bare, receive_bare))
-        listed += [Case(f"{name} blksize {blksize}", family, send_framed, receiver_of(blksize)) for blksize in blksizes]
+        for blksize in blksizes:
+            listed.append(Case(f"{name} blksize {blksize}", family, send_framed, receiver_of(blksize)))
+            if what_if:
+                listed.append(
+                    Case(f"{name} sendfile {blksize}", family, send_framed_with_sendfile, receiver_of(blksize))
+                )
+        for arena_kib in (64, 256, 4096) if what_if else ():
+            receive = receiver_of(BLKSIZE_STREAM, arena_kib << 10)
+            listed.append(Case(f"{name} arena {arena_kib} KiB", family, send_framed, receive))
     return listed
 
 
@@ -180,6 +213,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7, help="rounds; each runs every case once")
     parser.add_argument("--directory", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--blksize", type=int, nargs="+", default=[BLKSIZE_STREAM])
+    parser.add_argument("--what-if", action="store_true")
     chosen = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {chosen.size_mb} MB file")
     with tempfile.TemporaryDirectory(dir=chosen.directory) as folder:
@@ -187,7 +221,7 @@ def main() -> None:
         with source.open("wb") as file:
             for _ in range(chosen.size_mb):
                 file.write(os.urandom(1_000_000))
-        runs: dict[Case, list[Run]] = {case: [] for case in cases(chosen.blksize)}
+        runs: dict[Case, list[Run]] = {case: [] for case in cases(chosen.blksize, what_if=chosen.what_if)}
         for _ in range(chosen.pairs):
             for case, figures in runs.items():
                 figures.append(run(case, source, target))

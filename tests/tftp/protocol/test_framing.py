@@ -188,6 +188,43 @@ def test_good_frames_are_events_and_nothing_else(frames: list[bytes]) -> None:
     assert len([event for event in events if not isinstance(event, DataHeader)]) == len(frames)
 
 
+class TestRuns:
+    """`poll_run` is a short cut: with it and without it the same blocks come out."""
+
+    @staticmethod
+    def decoder_with(stream: bytes) -> FrameDecoder:
+        decoder = FrameDecoder(1 << 16)
+        decoder.space()[: len(stream)] = stream
+        decoder.received(len(stream))
+        return decoder
+
+    def test_full_blocks_come_at_once_and_what_follows_as_events(self) -> None:
+        decoder = self.decoder_with(b"".join(data(at, bytes([at]) * 16) for at in (1, 2, 3)) + data(4, b"end"))
+        assert list(map(bytes, decoder.poll_run(16, 1, Numbering()))) == [bytes([at]) * 16 for at in (1, 2, 3)]
+        assert decoder.poll_event() == DataHeader(4, 3)
+
+    @pytest.mark.parametrize("rollover", [0, 1])
+    def test_across_the_end_of_the_wire_numbers(self, rollover: int) -> None:
+        numbering = Numbering(rollover)
+        stream = b"".join(data(numbering.wire(index), b"12345678") for index in range(65530, 65550))
+        assert len(self.decoder_with(stream).poll_run(8, 65530, numbering)) == 20
+
+    @pytest.mark.parametrize("at", range(8))
+    @pytest.mark.parametrize("which", [0, 1, 2])
+    def test_a_run_with_any_other_header_in_it_is_none(self, at: int, which: int) -> None:
+        stream = bytearray(b"".join(data(index, b"12345678") for index in (1, 2, 3)))
+        stream[which * 16 + at] ^= 1
+        decoder = self.decoder_with(bytes(stream))
+        assert decoder.poll_run(8, 1, Numbering()) == []
+        assert decoder.poll_run(8, 1, Numbering()) == []
+
+    def test_one_block_or_a_payload_that_has_begun_is_none(self) -> None:
+        assert self.decoder_with(data(1, b"12345678")).poll_run(8, 1, Numbering()) == []
+        decoder = self.decoder_with(data(1, data(1, b"12345678") * 2))
+        assert decoder.poll_event() == DataHeader(1, 32)
+        assert decoder.poll_run(8, 1, Numbering()) == []
+
+
 class TestFrameArena:
     @pytest.mark.parametrize(("slots", "blksize"), [(1, 8), (3, 8), (5, 512), (128, 9)])
     @pytest.mark.parametrize("index", [1, 65530, 65536, 200_000])

@@ -173,6 +173,50 @@ class TestTransfer:
             assert packet[:2] in (b"\0\1", b"\0\2")
 
 
+class TestRuns:
+    """The short cut and the long way: the same blocks, the same offences."""
+
+    @staticmethod
+    def received(stream: bytes, cut: int, *, runs: bool) -> tuple[bytes, object]:
+        decoder = FrameDecoder(4096)
+        receiver = StreamReceiver(Role.GET, Agreed(blksize=16))
+        got = bytearray()
+        try:
+            for piece in (stream[:cut], stream[cut:]):
+                decoder.space()[: len(piece)] = piece
+                decoder.received(len(piece))
+                got += b"".join(receiver.take_run(decoder)) if runs else b""
+                got += taken(decoder, receiver)
+        except (RemoteError, TransferFailed) as error:
+            return bytes(got), str(error)
+        return bytes(got), (receiver.stats, receiver.state)
+
+    @given(
+        st.lists(st.tuples(st.sampled_from([0, 0, 0, 0, 1]), st.sampled_from([16, 16, 16, 16, 3, 17])), max_size=20),
+        st.integers(0, 500),
+    )
+    def test_they_say_the_same(self, blocks: list[tuple[int, int]], cut: int) -> None:
+        headers = [(size + 4).to_bytes(4, "big") + b"\0\3" for _, size in blocks]
+        numbers = [(at + skip).to_bytes(2, "big") for at, (skip, _) in enumerate(blocks, 1)]
+        payloads = [bytes([at]) * size for at, (_, size) in enumerate(blocks)]
+        stream = b"".join(map(b"".join, zip(headers, numbers, payloads, strict=True)))
+        by_runs, slow = (self.received(stream, min(cut, len(stream)), runs=runs) for runs in (True, False))
+        assert by_runs[1] == slow[1]
+        if not isinstance(slow[1], str):
+            assert by_runs[0] == slow[0]
+
+    def test_it_is_taken_where_it_can_be(self) -> None:
+        sender = StreamSender(Role.PUT, Agreed(blksize=16))
+        stream = sender.frames(16 * sender.arena.slots)
+        decoder = FrameDecoder()
+        decoder.space()[: len(stream)] = stream
+        decoder.received(len(stream))
+        receiver = StreamReceiver(Role.SERVE_WRITE, Agreed(blksize=16), Requests())
+        assert len(receiver.take_run(decoder)) == sender.arena.slots == receiver.stats.blocks
+        assert receiver.take_run(decoder) == []
+        assert receiver.stats == sender.stats
+
+
 class TestRequests:
     def test_they_wait_in_order_and_unread(self) -> None:
         requests = Requests()

@@ -260,3 +260,21 @@ def test_whatever_comes_a_file_is_old_or_new_and_nobody_crashes(said: bytes, cut
         assert (folder / "file").read_bytes() in (OLD, NEW, NEW[:3], b"")
         assert os.listdir(folder) == ["file"]
         assert not heard or handler.ends
+
+
+def test_the_octets_of_docs_protocol(folder: Path) -> None:
+    (folder / "boot").write_bytes(bytes(70_000))
+    handler = FolderHandler(folder)
+    asked = "00000023 0001626f6f74006f6374657400 626c6b73697a6500363535333600 7473697a65003000"
+    offered = "0000001c 0006626c6b73697a6500363535333600 7473697a6500373030303000"
+    with serving("pair", handler) as sock:
+        sock.sendall(bytes.fromhex(asked))
+        assert received(sock, bytes.fromhex(offered))
+        assert received(sock, bytes.fromhex("00010004 00030001") + bytes(65_536))
+        assert received(sock, bytes.fromhex("00001174 00030002") + bytes(4464))
+        sock.sendall(bytes.fromhex("00000004 00040002"))
+        sock.sendall(bytes.fromhex("0000000d 0002626f6f74006f6374657400"))
+        assert received(sock, bytes.fromhex("00000004 00040000"))
+        sock.sendall(bytes.fromhex("00000007 00030001616263"))
+        assert received(sock, bytes.fromhex("00000004 00040001"))
+    assert (folder / "boot").read_bytes() == b"abc"

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 
 from blockstep.protocol.errors import End, ErrorCode, LocalError, RemoteError, TransferFailed
-from blockstep.protocol.framing import FRAME_HEADER_BYTES, PAYLOAD_LARGEST, DataHeader, FrameArena
+from blockstep.protocol.framing import FRAME_HEADER_BYTES, PAYLOAD_LARGEST, DataHeader, FrameArena, FrameDecoder
 from blockstep.protocol.machine import TransferStats
 from blockstep.protocol.numbers import Numbering
 from blockstep.protocol.options import TIMEOUT_LARGEST_S, Agreed, Limits, Wanted, accept
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 BLKSIZE_STREAM = 256 * 1024
-"""What a client asks for unless it is told otherwise (docs/performance.md says why)."""
+"""What a client asks for unless it is told otherwise (docs/performance.md has the measurement)."""
 REQUESTS_WAITING = 16
 
 # Frames of small blocks travel together, about this many bytes at a time.
@@ -209,7 +209,10 @@ class StreamSender(StreamTransfer):
 
 
 class StreamReceiver(StreamTransfer):
-    """The receiving half: `handle_data`, `handle_payload` for its pieces, until SETTLING; then `settled`."""
+    """The receiving half: `handle_data`, `handle_payload` for its pieces, until SETTLING; then `settled`.
+
+    `take_run` is a short cut for many small blocks.
+    """
 
     def __init__(self, role: Role, agreed: Agreed, requests: Requests | None = None) -> None:
         super().__init__(role, agreed, requests)
@@ -225,6 +228,15 @@ class StreamReceiver(StreamTransfer):
         self._left = header.payload_bytes
         self._is_last = header.payload_bytes < self.agreed.blksize
         self._maybe_last()
+
+    def take_run(self, decoder: FrameDecoder) -> list[memoryview]:
+        """The payloads of the full blocks that are next and whole in `decoder`, taken; empty for no such run."""
+        if self.state is not StreamState.MOVING:
+            return []
+        payloads = decoder.poll_run(self.agreed.blksize, self.stats.blocks + 1, self._numbering)
+        self.stats.blocks += len(payloads)
+        self.stats.payload_bytes += len(payloads) * self.agreed.blksize
+        return payloads
 
     def handle_payload(self, count: int) -> None:
         """`count` more bytes of the block's payload have been taken."""

@@ -189,12 +189,7 @@ class StreamConnection:
         """To the last block, and past it to the end of what has come: a block after the last is an offence."""
         channel, decoder = self.channel, self._decoder
         while True:
-            while (event := decoder.poll_event()) is not None:
-                if isinstance(event, memoryview):
-                    sink.writev([event])
-                    receiver.handle_payload(len(event))
-                else:
-                    _hand_over(receiver, event)
+            _write_all(receiver, decoder, sink)
             if receiver.state is StreamState.SETTLING:
                 got = channel.receive_now(decoder.space())
                 if not got:
@@ -210,6 +205,21 @@ class StreamConnection:
     def _require_whole_frames(self) -> None:
         if self._decoder.mid_frame:
             raise TransferFailed(End.PEER_GONE, "the connection was closed in the middle of a frame")
+
+
+def _write_all(receiver: StreamReceiver, decoder: FrameDecoder, sink: Sink) -> None:  # hot path
+    """All that has come."""
+    while True:
+        if run := receiver.take_run(decoder):
+            sink.writev(run)
+        event = decoder.poll_event()
+        if event is None:
+            return
+        if isinstance(event, memoryview):
+            sink.writev([event])
+            receiver.handle_payload(len(event))
+        else:
+            _hand_over(receiver, event)
 
 
 def _hand_over(transfer: StreamTransfer, event: Event) -> None:
