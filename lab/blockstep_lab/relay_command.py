@@ -6,25 +6,22 @@ print the table and exit with 0. Start lines go to stderr, the table to stdout. 
 
 from __future__ import annotations
 
-import difflib
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from blockstep.exits import ExitCode
 from blockstep_lab.conditions import Conditions
 from blockstep_lab.endpoints import Endpoint, format_address, parse_endpoint
-from blockstep_lab.links import LINKS, parse_link
+from blockstep_lab.link_params import LinkCommand, both_conditions, link_options, parsed
 from blockstep_lab.relay import Relay
-from blockstep_lab.rules import Rule
-from blockstep_lab.words import WordsError
 
 if TYPE_CHECKING:
     from blockstep_lab.relay_api import ApiServer
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["link"]
 
 _TFTP_PORT = 69
-_T = TypeVar("_T")
 
 
 class _CannotResolve(click.ClickException):
@@ -43,56 +39,13 @@ class _CannotBind(click.ClickException):
     exit_code: ClassVar[int] = ExitCode.CANNOT_BIND
 
 
-def _parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """An option's type around a parser that raises `WordsError`; click adds the option's name to the error."""
-
-    def convert(text: str) -> _T:
-        try:
-            return parse(text)
-        except WordsError as error:
-            raise click.BadParameter(str(error)) from error
-
-    return convert
-
-
-class _LinkCommand(click.Command):
-    """Lets `rate 10mbit -14` through as words, and still knows a misspelt option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuses what looks like an option and is none."""
-        rest = super().parse_args(ctx, args)
-        for word in ctx.params.get("words") or ():
-            if word.startswith("-") and not word[1:2].isdigit():
-                known = [name for option in self.params for name in option.opts]
-                raise click.NoSuchOption(word, possibilities=_near(word, known), ctx=ctx)
-        return rest
-
-
-def _near(word: str, known: Sequence[str]) -> list[str]:
-    return difflib.get_close_matches(word, known)
-
-
-def _print_links(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
-    if not wanted or ctx.resilient_parsing:
-        return
-    for name, named in LINKS.items():
-        click.echo(f"{name}: {named.about}\n    up    {named.up}\n    down  {named.down}\n    from  {named.source}")
-    ctx.exit()
-
-
 @click.command(
-    cls=_LinkCommand,
-    context_settings={"ignore_unknown_options": True},
+    cls=LinkCommand,
     epilog="Example: blockstep link :6970 127.0.0.1:69 loss 5% delay 20ms 5ms --rule 'drop DATA 3 once'",
 )
-@click.argument("listen", type=_parsed(parse_endpoint))
-@click.argument("upstream", type=_parsed(partial(parse_endpoint, default_port=_TFTP_PORT)))
-@click.argument("words", nargs=-1, metavar="[NETEM WORDS | LINK NAME]...")
-@click.option("--up", metavar="WORDS", type=_parsed(Conditions.parse), help="Conditions from client to server.")
-@click.option("--down", metavar="WORDS", type=_parsed(Conditions.parse), help="Conditions from server to client.")
-@click.option(
-    "--rule", "rules", metavar="RULE", type=_parsed(Rule.parse), multiple=True, help="Such as 'drop DATA 3 once'."
-)
+@click.argument("listen", type=parsed(parse_endpoint))
+@click.argument("upstream", type=parsed(partial(parse_endpoint, default_port=_TFTP_PORT)))
+@link_options
 @click.option("--seed", help="The same seed gives the same fates [default: random, printed].")
 @click.option(
     "--idle",
@@ -106,18 +59,10 @@ def _print_links(ctx: click.Context, _param: click.Parameter, wanted: bool) -> N
 @click.option(
     "--api",
     metavar="ADDRESS",
-    type=_parsed(parse_endpoint),
+    type=parsed(parse_endpoint),
     help="Change the link while it runs: Toxiproxy's HTTP API on this HOST:PORT.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@click.option(
-    "--links",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_links,
-    help="List the links that have a name, and exit.",
-)
 def link(
     *,
     listen: Endpoint,
@@ -133,7 +78,7 @@ def link(
     link is described in the words of tc-netem(8), the same both ways unless --up or --down say otherwise, or by a name
     (see --links). Clients see one port of the link for each port of the server, and the other way round.
     """
-    up, down = _conditions(words, up, down)
+    up, down = both_conditions(words, up, down)
     as_json, api = options.pop("as_json"), options.pop("api")
     with _stop_signals() as signals, _start(listen, upstream, up, down, options) as relay, ExitStack() as stack:
         server = None
@@ -143,14 +88,6 @@ def link(
         _wait(signals, relay.pid, server)
         report = relay.stop()
     click.echo(report.to_json() if as_json else report.to_table())
-
-
-def _conditions(words: Sequence[str], up: Conditions | None, down: Conditions | None) -> tuple[Conditions, Conditions]:
-    try:
-        both_up, both_down = parse_link(words)
-    except WordsError as error:
-        raise click.BadArgumentUsage(str(error)) from error
-    return up or both_up, down or both_down
 
 
 def _start(listen: Endpoint, upstream: Endpoint, up: Conditions, down: Conditions, options: dict[str, Any]) -> Relay:
