@@ -18,8 +18,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from blockstep.protocol.errors import LocalError
 from blockstep_lab.conditions import Conditions
@@ -58,8 +57,7 @@ class SimulationEndless(LocalError):
     """The simulation reached its limit of events or of virtual time; the text has the seed and the last events."""
 
 
-@dataclass(frozen=True, slots=True)
-class TraceEntry:
+class TraceEntry(NamedTuple):
     """One thing that happened. `what` is `sent`, `lost`, `arrived`, `nobody` or `deadline`; `head` the first octets.
 
     `length` is the whole datagram's; for `sent`, `times` tells when each copy will arrive.
@@ -93,7 +91,7 @@ class SimLink:
 
 
 class _Seat:
-    """A node at its address, and the deadline that the heap holds for it."""
+    """A node at its address, and the time of the earliest event that the heap holds for it."""
 
     __slots__ = ("address", "node", "scheduled")
 
@@ -112,8 +110,8 @@ class SimNet:
     """The network and its clock, `now`, which starts at 0.
 
     A run ends with `SimulationEndless` after `max_events` events or when the clock would pass `max_virtual_s`. The last
-    `trace_limit` entries are kept in `trace`; `describe(head, length)` puts a datagram, of which it sees the first
-    octets, into words.
+    `trace_limit` entries are kept in `trace` (0: none, which is faster); `describe(head, length)` puts a datagram, of
+    which it sees the first octets, into words.
     """
 
     def __init__(
@@ -129,6 +127,7 @@ class SimNet:
         self.now = 0.0
         self.events = 0
         self.trace: deque[TraceEntry] = deque(maxlen=trace_limit)
+        self._is_traced = trace_limit > 0
         self._max_events = max_events
         self._max_virtual_s = max_virtual_s
         self._describe = describe
@@ -200,26 +199,36 @@ class SimNet:
 
     def _step(self) -> None:
         at, _, event = heapq.heappop(self._heap)
-        if isinstance(event, _Seat) and event.scheduled != at:
-            return  # the node has changed its mind since
-        self._check_limits(at)
-        self.now = at
-        self.events += 1
         if isinstance(event, _Seat):
-            self._wake(event)
+            self._wake(event, at)
         else:
+            self._advance(at)
             self._deliver(*event)
 
-    def _wake(self, seat: _Seat) -> None:
-        seat.scheduled = None
-        self.trace.append(TraceEntry(self.now, "deadline", None, seat.address))
-        if seat.node is not None:
-            seat.node.handle_deadline(self.now)
-            self._schedule(seat)
-
-    def _check_limits(self, at: float) -> None:
-        if self.events < self._max_events and at <= self._max_virtual_s:
+    def _wake(self, seat: _Seat, at: float) -> None:
+        """The node's deadline, unless it has moved away since: nodes put it off with every packet, and the heap is
+        told only when its time comes.
+        """
+        if seat.scheduled != at or seat.node is None:
             return
+        seat.scheduled = None
+        deadline = seat.node.next_deadline()
+        if deadline is None or deadline > at:
+            self._schedule(seat)
+            return
+        self._advance(at)
+        if self._is_traced:
+            self.trace.append(TraceEntry(at, "deadline", None, seat.address))
+        seat.node.handle_deadline(at)
+        self._schedule(seat)
+
+    def _advance(self, at: float) -> None:
+        if self.events >= self._max_events or at > self._max_virtual_s:
+            self._refuse_to_go_on()
+        self.now = at
+        self.events += 1
+
+    def _refuse_to_go_on(self) -> NoReturn:
         limit = (
             f"{self.events} events" if self.events >= self._max_events else f"{self._max_virtual_s:g} virtual seconds"
         )
@@ -229,7 +238,6 @@ class SimNet:
         )
 
     def _send(self, data: bytes, source: SimAddress, destination: SimAddress) -> None:
-        data = bytes(data)
         way = self._ways.get((source[0], destination[0]))
         if way is None:
             deliveries = [(self.now, data)]
@@ -239,12 +247,14 @@ class SimNet:
             deliveries = hop.admit(data, self.now, joined.flow_of(left))
         for at, copy in deliveries:
             self._push(at, (copy, source, destination))
-        times = tuple(at for at, _ in deliveries)
-        self._note("sent" if times else "lost", data, source, destination, times)
+        if self._is_traced:
+            times = tuple(at for at, _ in deliveries)
+            self._note("sent" if times else "lost", data, source, destination, times=times)
 
     def _deliver(self, data: bytes, source: SimAddress, destination: SimAddress) -> None:
         seat = self._seats.get(destination)
-        self._note("nobody" if seat is None else "arrived", data, source, destination)
+        if self._is_traced:
+            self._note("nobody" if seat is None else "arrived", data, source, destination)
         if seat is not None and seat.node is not None:
             seat.node.handle_datagram(data, source, self.now)
             self._schedule(seat)
@@ -253,19 +263,20 @@ class SimNet:
         if seat.node is None or self._seats.get(seat.address) is not seat:
             return
         deadline = seat.node.next_deadline()
-        if deadline is not None and deadline < self.now:
+        if deadline is None:
+            return
+        if deadline < self.now:
             deadline = self.now
-        if deadline != seat.scheduled:
+        if seat.scheduled is None or deadline < seat.scheduled:
             seat.scheduled = deadline
-            if deadline is not None:
-                self._push(deadline, seat)
+            self._push(deadline, seat)
 
     def _push(self, at: float, event: _Seat | _Datagram) -> None:
         self._order += 1
         heapq.heappush(self._heap, (at, self._order, event))
 
     def _note(
-        self, what: str, data: bytes, source: SimAddress, destination: SimAddress, times: tuple[float, ...] = ()
+        self, what: str, data: bytes, source: SimAddress, destination: SimAddress, *, times: tuple[float, ...] = ()
     ) -> None:
         self.trace.append(TraceEntry(self.now, what, source, destination, data[:_KEPT_BYTES], len(data), times))
 
