@@ -1,8 +1,9 @@
 """Connected stream sockets: how they are made, and how they are set up on both sides.
 
 Decided here: no delay for small frames (a request and a final ACK must not wait for company), and probes of the kernel
-for a peer that has vanished while nothing is due. The sizes of buffers stay the kernel's: others were measured and none
-was faster (docs/performance.md), and a fixed one would end TCP's own adapting to the path.
+for a peer that has vanished while nothing is due. TCP's buffers stay the kernel's, which adapts them to the path; others
+were no faster (docs/performance.md). A UNIX socket's are fixed and small, so that its two sides wait for each other more
+often than they must.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["connect_tcp", "connect_unix", "set_up"]
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
+UNIX_BUFFER_BYTES = 512 * 1024
 PROBE_AFTER_S = 15
 PROBE_EVERY_S = 5
 PROBES = 4
@@ -39,6 +41,7 @@ def connect_unix(path: Path, *, timeout_s: float) -> socket.socket:
 def set_up(sock: socket.socket) -> None:
     """Set the options of a connected socket, ours or one that was accepted. What the system lacks is left out."""
     if sock.family == socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_BUFFER_BYTES)
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
