@@ -11,9 +11,9 @@ from typing import Any
 
 from blockstep.protocol.numbers import Numbering
 from blockstep.protocol.wire import Ack, Data, ErrorPacket, Opcode, OptionAck, Request
+from blockstep.transport.pcapng_writer import PcapngWriter
 from blockstep_lab.trace.capture import Capture, read_capture
 from blockstep_lab.trace.outcome import Outcome, outcome_of
-from blockstep_lab.trace.pcapng_writer import PcapngWriter
 from blockstep_lab.trace.rules import check
 from blockstep_lab.trace.stalls import Stall, find_stalls
 from blockstep_lab.trace.transfer import Transfer

@@ -10,5 +10,5 @@ The way of a packet through this package, one file for each step:
     rules                 a finished transfer   -> violations of the RFCs
     summary, ladder, records, extract           -> what a person, a program or a disk gets
 
-`pcapng_writer` is the other direction and depends on none of them.
+`blockstep.transport.pcapng_writer` is the other direction and depends on none of them.
 """

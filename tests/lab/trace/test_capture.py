@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from blockstep.transport.pcapng_writer import PcapngWriter
 from blockstep_lab.trace.capture import read_capture
 from blockstep_lab.trace.frames import CaptureError
 from blockstep_lab.trace.outcome import Result, outcome_of
-from blockstep_lab.trace.pcapng_writer import PcapngWriter
 from blockstep_lab.trace.rules import check
 from blockstep_lab.trace.stalls import find_stalls
 from blockstep_lab.trace.transfer import Why

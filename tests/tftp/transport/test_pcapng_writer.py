@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockstep.protocol.errors import LocalError
+from blockstep.transport.pcapng_writer import PAYLOAD_LARGEST, PcapngWriter
 from blockstep_lab.trace.frames import Frame
 from blockstep_lab.trace.ip import DatagramReader
-from blockstep_lab.trace.pcapng_writer import PAYLOAD_LARGEST, PcapngWriter
 from blockstep_lab.trace.reader import CaptureReader, read_frames
 
 Ends = tuple[tuple[str, int], tuple[str, int]]
