@@ -1,9 +1,9 @@
 """Connected stream sockets: how they are made, and how they are set up on both sides.
 
 Decided here: no delay for small frames (a request and a final ACK must not wait for company), and probes of the kernel
-for a peer that has vanished while nothing is due. TCP's buffers stay the kernel's, which adapts them to the path; others
-were no faster (docs/performance.md). A UNIX socket's are fixed and small, so that its two sides wait for each other more
-often than they must.
+for a peer that has vanished while nothing is due. TCP's buffers stay the kernel's, which adapts them to the path, and
+others were no faster (docs/performance.md). A UNIX socket's are fixed and small, so that its two sides would wait for
+each other more often than they must.
 """
 
 from __future__ import annotations
