@@ -1,9 +1,10 @@
 """Who gets a child, decided without IO: networks, caps, random early shedding, repeated requests.
 
-Rules: whatever is turned away gets *silence*, because an answer could be aimed at somebody whose address was forged,
-and because a client that hears nothing asks again. Above three quarters of the total cap, requests are turned away at
-random and more of them the fuller it gets (OpenSSH's MaxStartups), so that a flood from many addresses cannot keep all
-others out. IPv6 sources count by /64, which is what one host can choose addresses from.
+Rules: a datagram that is turned away gets *silence*, because an answer could be aimed at somebody whose address was
+forged, and because a client that hears nothing asks again. The limits count every transport together. Above three
+quarters of the total cap, requests are turned away at random and more of them the fuller it gets (OpenSSH's
+MaxStartups), so that a flood from many addresses cannot keep all others out. IPv6 sources count by /64, which is what
+one host can choose addresses from, and whoever comes through a UNIX socket counts by user id.
 
 The one thing looked at in a datagram is whether it starts as a request: late ACKs of ended transfers come by the
 hundred and are not worth a fork. All parsing is the child's.
@@ -22,7 +23,7 @@ from ipaddress import IPv4Address, IPv6Address
 from blockstep_server.listen import Arrival
 from blockstep_server.values import Network
 
-__all__ = ["Admission", "Claim", "Policy", "Verdict", "claim_of"]
+__all__ = ["Admission", "Claim", "Policy", "Verdict", "claim_of", "source_of"]
 
 
 class Verdict(Enum):
@@ -62,12 +63,21 @@ class Admission:
     """The places, and who holds them."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._per_client = policy.max_sessions if policy.max_per_client is None else policy.max_per_client
-        self._shed_from = policy.max_sessions * 3 // 4
+        self.policy = policy
         self._taken = 0
         self._held: Counter[Hashable] = Counter()
         self._by_source: Counter[Hashable] = Counter()
+
+    @property
+    def policy(self) -> Policy:
+        """The limits in force. Others may be set at any time; who has a place keeps it."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._per_client = policy.max_sessions if policy.max_per_client is None else policy.max_per_client
+        self._shed_from = policy.max_sessions * 3 // 4
 
     def __len__(self) -> int:
         """How many places are taken."""
@@ -123,11 +133,11 @@ def _decrement(counter: Counter[Hashable], key: Hashable) -> None:
 
 def claim_of(arrival: Arrival) -> Claim:
     """What a datagram asks for: the same bytes from the same address and port, to the same address, are one request."""
-    return Claim(_source(arrival.peer[0]), (arrival.peer, arrival.local, arrival.local_port), arrival.data)
+    return Claim(source_of(arrival.peer[0]), (arrival.peer, arrival.local, arrival.local_port), arrival.data)
 
 
 @lru_cache(maxsize=1024)
-def _source(host: str) -> Hashable:
+def source_of(host: str) -> Hashable:
     """What one client can choose from: an IPv4 address, or the /64 of an IPv6 address."""
     address: IPv4Address | IPv6Address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address):

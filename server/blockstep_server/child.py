@@ -1,4 +1,5 @@
-"""The forked child: one transfer, one record, one exit status; it never returns into the parent's frames.
+"""The forked child: one transfer or one connection, its records, one exit status; it never returns into the parent's
+frames.
 
 Rules: it comes to life with the signals of a stop held back; it closes every descriptor that is not its own before
 anything else; SIGTERM ends the transfer at its next step (`TransferFailed` with End.STOPPED, so that the peer is told
@@ -15,19 +16,21 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import NoReturn
 
 from blockstep.protocol.errors import End, TransferFailed
 from blockstep_server import kernel
+from blockstep_server.board import Slot
 from blockstep_server.report import Result, TransferRecord
+from blockstep_server.telling import Telling
 
-__all__ = ["HANDLERS", "HELD_BACK", "Birth", "Body", "close_all_but", "live_and_exit"]
+__all__ = ["HANDLERS", "HELD_BACK", "Birth", "Body", "close_all_but", "live_and_exit", "uninterrupted"]
 
-Body = Callable[[], TransferRecord]
-"""The work of a child. It should not raise: what it raises is reported as a crash."""
+Body = Callable[[Telling], TransferRecord | None]
+"""The work of a child: it returns what there is left to tell. It should not raise: what it raises is a crash."""
 
 HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 """The signals that the parent blocks around the fork: none may meet a child that still has the parent's handlers."""
@@ -58,11 +61,15 @@ _CRASHED = 70  # EX_SOFTWARE of sysexits.h
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a child is given: its work, what to report if the work cannot, the pipe to report on, what to keep open."""
+    """What a child is given.
+
+    Its work, what to report if the work cannot, the pipe to report on, its slot of the board, what to keep open.
+    """
 
     body: Body
     blank: TransferRecord
     report_fd: int
+    slot: Slot | None
     keep_fds: tuple[int, ...]
     parent_pid: int
 
@@ -72,20 +79,23 @@ def live_and_exit(birth: Birth) -> NoReturn:
     status = _CRASHED
     try:
         close_all_but({0, 1, 2, birth.report_fd, *birth.keep_fds})
-        record = _run(birth)
-        os.write(birth.report_fd, record.to_line(os.getpid()))
-        status = record.status
+        telling = Telling(lambda record: os.write(birth.report_fd, record.to_line(os.getpid())), birth.slot)
+        record = _run(birth, telling)
+        status = 0
+        if record is not None:
+            telling.ended(record)
+            status = record.status
     except BaseException:  # noqa: BLE001 - nothing may get past this frame
         _say_traceback()
     finally:
         os._exit(status & 0xFF)
 
 
-def _run(birth: Birth) -> TransferRecord:
+def _run(birth: Birth, telling: Telling) -> TransferRecord | None:
     try:
         _take_over_signals(birth.parent_pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
-        return birth.body()
+        return birth.body(telling)
     except TransferFailed as failure:  # stopped before the work had begun
         return replace(birth.blank, result=Result.FAILED, detail=failure.detail)
     except Exception as error:  # noqa: BLE001 - a crash is reported, not passed on
@@ -93,6 +103,16 @@ def _run(birth: Birth) -> TransferRecord:
         return replace(birth.blank, result=Result.CRASHED, detail=f"{type(error).__name__}: {error}", status=_CRASHED)
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # the record is written whole or not at all
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within it the signals of a stop wait, so that what is told is told once and whole. They act at its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _take_over_signals(parent_pid: int) -> None:

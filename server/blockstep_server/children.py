@@ -1,47 +1,72 @@
 """The living children: forked, heard, signalled and reaped here, and nowhere else.
 
-Rules: a child is known from before the fork until it has been waited for; it leaves with exactly one record, its own or
-one made here from its exit status; a record that comes for somebody who is not a child is dropped. No loop, no clock
-and no policy in here: who may have a child is decided by `admission`, when to stop by `supervisor`.
+Rules: a child is known from before the fork until it has been waited for. One that serves a single transfer leaves with
+exactly one record, its own or one made here from its exit status. One that serves a connection tells a record for each
+transfer while it lives, and leaves with one more only if it did not end well. A record that comes for somebody who is
+not a child is dropped. No loop, no clock and no policy in here: who may have a child is decided by `admission`, when to
+stop by `supervisor`.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from blockstep_server.admission import Claim
+from blockstep_server.board import Board, Slot
 from blockstep_server.child import HELD_BACK, Birth, Body, live_and_exit
 from blockstep_server.report import Result, TransferRecord
 
 __all__ = ["Child", "Children", "Task"]
 
+_PIPE_BYTES = 1 << 16  # what a pipe holds, so one read takes all that had been said before it
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One piece of work for one child: its place, its body, its blank record, the descriptors that it needs."""
+    """One piece of work for one child: its place, its body, its blank record, the descriptors that it needs.
+
+    `is_connection`: it serves transfers one after another and may wait for the next.
+    """
 
     claim: Claim
     body: Body
     blank: TransferRecord
     keep_fds: tuple[int, ...] = ()
+    is_connection: bool = False
 
 
 @dataclass(slots=True)
 class Child:
-    """A child and what is known about it. `record` is None until it has reported."""
+    """A child and what is known about it. `record` is what it reported last, None before."""
 
     pid: int
     task: Task
     started_s: float
+    slot: Slot | None = None
     record: TransferRecord | None = None
+
+    @property
+    def waits(self) -> bool:
+        """True for a connection on which nothing is under way."""
+        return self.task.is_connection and self.slot is not None and self.slot.idle
 
 
 class Children:
-    """The children of one supervisor and the pipe on which they report."""
+    """The children of one supervisor and the pipe on which they report.
 
-    def __init__(self) -> None:
+    `on_record` is called with what a connection tells while it lives, from `hear` and `reap`. `board_slots`: how many
+    children can be watched at the same time.
+    """
+
+    def __init__(
+        self, on_record: Callable[[Child, TransferRecord], object] = lambda *_: None, *, board_slots: int = 1024
+    ) -> None:
+        self._on_record = on_record
+        self._board = Board(board_slots)
         self._living: dict[int, Child] = {}
         self._unread = b""
         self._read_fd, self._write_fd = os.pipe()
@@ -49,6 +74,9 @@ class Children:
 
     def __len__(self) -> int:
         return len(self._living)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._living.values()))
 
     def fileno(self) -> int:
         """Readable when a child has reported."""
@@ -62,13 +90,17 @@ class Children:
     def fork(self, task: Task, now: float) -> Child:
         """Start a child. OSError (EAGAIN, ENOMEM) if the system has no room for one."""
         parent_pid = os.getpid()
+        slot = self._board.maybe_take()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
             pid = os.fork()
             if pid == 0:
-                live_and_exit(Birth(task.body, task.blank, self._write_fd, task.keep_fds, parent_pid))
-            child = self._living[pid] = Child(pid, task, now)
+                live_and_exit(Birth(task.body, task.blank, self._write_fd, slot, task.keep_fds, parent_pid))
+            child = self._living[pid] = Child(pid, task, now, slot)
             return child
+        except OSError:
+            self._board.give_back(slot)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -78,14 +110,14 @@ class Children:
             os.kill(pid, number)
 
     def hear(self) -> None:
-        """Read what has been reported."""
-        while chunk := self._read():
-            *lines, self._unread = (self._unread + chunk).split(b"\n")
-            for line in lines:
-                self._take(line)
+        """Read what has been reported, up to what the pipe can hold; the loop calls again while there is more."""
+        *lines, rest = (self._unread + self._read()).split(b"\n")
+        self._unread = rest if len(rest) < select.PIPE_BUF else b""  # no line of a child is that long
+        for line in lines:
+            self._take(line)
 
-    def reap(self) -> list[tuple[Child, TransferRecord]]:
-        """Everyone who has ended since the last time, each with a record. Never blocks."""
+    def reap(self) -> list[tuple[Child, TransferRecord | None]]:
+        """Everyone who has ended since the last time, each with what is left to tell. Never blocks."""
         ended: dict[int, int] = {}
         while (found := _wait_for_one()) is not None:
             if found[0] in self._living:  # else an orphan that the system gave us, as it does to process 1
@@ -93,11 +125,13 @@ class Children:
         if ended:
             self.hear()  # who has ended has reported before
         buried = [(self._living.pop(pid), status) for pid, status in ended.items()]
-        return [(child, child.record or _obituary(child, status)) for child, status in buried]
+        for child, _ in buried:
+            self._board.give_back(child.slot)
+        return [(child, _maybe_last_words(child, status)) for child, status in buried]
 
     def _read(self) -> bytes:
         try:
-            return os.read(self._read_fd, 1 << 16)
+            return os.read(self._read_fd, _PIPE_BYTES)
         except BlockingIOError:
             return b""
 
@@ -106,8 +140,12 @@ class Children:
             pid, record = TransferRecord.from_line_untrusted(line)
         except ValueError:
             return  # its child will be missing a record, and that is told
-        if pid in self._living:
-            self._living[pid].record = record
+        child = self._living.get(pid)
+        if child is None:
+            return
+        child.record = record
+        if child.task.is_connection:
+            self._on_record(child, record)
 
 
 def _wait_for_one() -> tuple[int, int] | None:
@@ -118,8 +156,16 @@ def _wait_for_one() -> tuple[int, int] | None:
     return (pid, status) if pid else None
 
 
-def _obituary(child: Child, wait_status: int) -> TransferRecord:
+def _maybe_last_words(child: Child, wait_status: int) -> TransferRecord | None:
+    """What is left to tell of a child: its record, or that it has none; nothing of a connection that told all."""
     code = os.waitstatus_to_exitcode(wait_status)
+    if not child.task.is_connection:
+        return child.record or _obituary(child, code)
+    told_all = code == 0 or (child.record is not None and code == child.record.status)
+    return None if told_all else _obituary(child, code)
+
+
+def _obituary(child: Child, code: int) -> TransferRecord:
     if code >= 0:
         return replace(child.task.blank, result=Result.CRASHED, detail=f"ended with status {code}", status=code or 1)
     detail = f"killed by signal {-code} ({signal.strsignal(-code) or 'unknown'})"

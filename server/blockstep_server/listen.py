@@ -1,8 +1,9 @@
-"""The UDP listening sockets: how they are opened, adopted and read.
+"""The listening sockets of the network, UDP and TCP: how they are opened and adopted, and how a datagram is received.
 
 Decided here: an address is bound *exclusively* (a second server on it fails at start instead of sharing the requests),
 IPv4 and IPv6 have a socket each, every socket tells which local address was asked, and has the largest receive buffer
-that it may have, because a boot storm of 500 requests overflows the default one. A datagram is received, never parsed.
+that it may have, because a boot storm of 500 requests overflows the default one; the queue of a TCP socket is as long
+as the system lets it be, for the same reason. A datagram is received, never parsed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,22 @@ from ipaddress import IPv6Address
 from blockstep.protocol.errors import LocalError
 from blockstep_server.values import Bind
 
-__all__ = ["Arrival", "CannotBind", "SockAddr", "adopt_udp", "host_port", "open_udp", "receive_request"]
+__all__ = [
+    "BACKLOG",
+    "Arrival",
+    "CannotBind",
+    "SockAddr",
+    "adopt",
+    "host_port",
+    "open_tcp",
+    "open_udp",
+    "receive_request",
+    "unmapped",
+]
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; Linux cuts it to net.core.somaxconn, whose default this is."""
+
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 """What the socket module calls an address: (host, port), and for IPv6 (host, port, flow, scope)."""
@@ -64,6 +80,12 @@ def host_port(address: SockAddr) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def unmapped(address: SockAddr) -> SockAddr:
+    """An IPv4 address that a socket of both families shows as IPv6 (`::ffff:192.0.2.1`), as what it is."""
+    mapped = IPv6Address(address[0].partition("%")[0]).ipv4_mapped if ":" in address[0] else None
+    return address if mapped is None else (str(mapped), address[1])
+
+
 # Opening
 
 
@@ -72,33 +94,42 @@ def open_udp(bind: Bind, default_port: int) -> list[socket.socket]:
 
     A family that this machine does not have is left out as long as another address remains. Raises CannotBind.
     """
+    return _open(bind, default_port, socket.SOCK_DGRAM)
+
+
+def open_tcp(bind: Bind, default_port: int) -> list[socket.socket]:
+    """The sockets for one `--tcp`, as `open_udp` makes them."""
+    return _open(bind, default_port, socket.SOCK_STREAM)
+
+
+def _open(bind: Bind, default_port: int, kind: socket.SocketKind) -> list[socket.socket]:
     port = default_port if bind.port is None else bind.port
     attempts = 16 if port == 0 else 1  # the port that the system chose for one address may be taken on the next
     for attempt in range(attempts):
         try:
-            return _open_all(_resolve(bind, port))
+            return _open_all(_resolve(bind, port, kind), kind)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and attempt + 1 < attempts:
                 continue
-            raise CannotBind(_ways_out(Bind(bind.host, port), error)) from error
+            raise CannotBind(_ways_out(Bind(bind.host, port), kind, error)) from error
     raise AssertionError("unreachable")
 
 
-def _resolve(bind: Bind, port: int) -> list[tuple[socket.AddressFamily, SockAddr]]:
+def _resolve(bind: Bind, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, SockAddr]]:
     if not bind.host:
         return [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port, 0, 0))]
-    found = socket.getaddrinfo(bind.host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(bind.host, port, type=kind, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, (str(a[0]), int(a[1]), *a[2:])) for family, _, _, _, a in found))
 
 
-def _open_all(addresses: list[tuple[socket.AddressFamily, SockAddr]]) -> list[socket.socket]:
+def _open_all(addresses: list[tuple[socket.AddressFamily, SockAddr]], kind: socket.SocketKind) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     with contextlib.ExitStack() as on_failure:
         for family, address in addresses:
             port = address[1] or (sockets[0].getsockname()[1] if sockets else 0)
             try:
-                sockets.append(on_failure.enter_context(_open_one(family, (address[0], port, *address[2:]))))
+                sockets.append(on_failure.enter_context(_open_one(family, (address[0], port, *address[2:]), kind)))
             except OSError as error:
                 if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise
@@ -110,11 +141,13 @@ def _open_all(addresses: list[tuple[socket.AddressFamily, SockAddr]]) -> list[so
     return sockets
 
 
-def _open_one(family: socket.AddressFamily, address: SockAddr) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
+def _open_one(family: socket.AddressFamily, address: SockAddr, kind: socket.SocketKind) -> socket.socket:
+    sock = socket.socket(family, kind)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:  # else connections that ended a minute ago would keep a new server off
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         _prepare(sock)
     except BaseException:
@@ -123,21 +156,32 @@ def _open_one(family: socket.AddressFamily, address: SockAddr) -> socket.socket:
     return sock
 
 
-def adopt_udp(fd: int) -> socket.socket:
-    """Take over a bound UDP socket that systemd or a parent passed on. The caller's `fd` belongs to it from then on.
+def adopt(fd: int) -> socket.socket:
+    """Take over a socket that systemd or a parent passed on: UDP, TCP or a UNIX stream, bound.
 
-    LocalError if it is anything else.
+    The caller's `fd` belongs to it from then on. LocalError if it is anything else.
     """
     try:
         sock = socket.socket(fileno=fd)
     except OSError as error:
         raise LocalError(f"descriptor {fd} was passed to listen on, but is no socket ({error.strerror})") from None
-    if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if (sock.family, sock.type) not in _ADOPTABLE:
         sock.close()
-        raise LocalError(f"descriptor {fd} was passed to listen on, but is no UDP socket (ListenDatagram= in systemd)")
+        raise LocalError(
+            f"descriptor {fd} was passed to listen on, but is no UDP or stream socket "
+            "(ListenDatagram= or ListenStream= in systemd)"
+        )
     _prepare(sock)
     return sock
 
+
+_INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
+_ADOPTABLE = frozenset(
+    {
+        *((family, kind) for family in _INTERNET for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)),
+        (socket.AF_UNIX, socket.SOCK_STREAM),
+    }
+)
 
 # Not in every Python that has the system calls: socket.IP_PKTINFO came with 3.12, SO_RCVBUFFORCE is in none.
 _LINUX = sys.platform == "linux"
@@ -148,6 +192,9 @@ _RECEIVE_BUFFER = 8 * 1024 * 1024
 
 def _prepare(sock: socket.socket) -> None:
     sock.setblocking(False)
+    if sock.type == socket.SOCK_STREAM:
+        sock.listen(BACKLOG)
+        return
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     if _IP_PKTINFO is not None and sock.family == socket.AF_INET:
@@ -164,18 +211,22 @@ def _enlarge_receive_buffer(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
-def _ways_out(bind: Bind, error: OSError) -> str:
-    what = f"cannot listen on {bind} (udp): {error.strerror or error}"
+def _ways_out(bind: Bind, kind: socket.SocketKind, error: OSError) -> str:
+    is_tcp = kind == socket.SOCK_STREAM
+    what = f"cannot listen on {bind} ({'tcp' if is_tcp else 'udp'}): {error.strerror or error}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"{what}\nPorts below 1024 are reserved. Ways out:\n"
             f"  run it with sudo, which binds first and then works as an ordinary user (--user)\n"
             f"  sudo setcap cap_net_bind_service=+ep {sys.executable}\n"
             f"  sudo sysctl net.ipv4.ip_unprivileged_port_start={bind.port}\n"
-            f"  choose another port: -p 6969"
+            f"  choose another port: {'--tcp 6970' if is_tcp else '-p 6969'}"
         )
     if error.errno == errno.EADDRINUSE:
-        return f"{what}\nAnother server has it: `ss -lunp` shows which. Stop that one, or choose another port with -p"
+        shows, flag = ("ss -ltnp", "--tcp") if is_tcp else ("ss -lunp", "-p")
+        return (
+            f"{what}\nAnother server has it: `{shows}` shows which. Stop that one, or choose another port with {flag}"
+        )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{what}\nThis machine does not have that address: `ip address` lists those it has"
     return what
@@ -197,10 +248,8 @@ def receive_request(sock: socket.socket) -> Arrival | None:
         return None
     own = sock.getsockname()
     local, ifindex, unicast = next(_asked(ancillary), (str(own[0]), 0, True))
-    mapped = IPv6Address(local).ipv4_mapped if ":" in local else None
-    if mapped is not None:
-        local, peer = str(mapped), (str(IPv6Address(peer[0]).ipv4_mapped), peer[1])
-    return Arrival(data, peer, local, own[1], ifindex, unicast, not flags & socket.MSG_TRUNC)
+    local = unmapped((local, 0))[0]
+    return Arrival(data, unmapped(peer), local, own[1], ifindex, unicast, not flags & socket.MSG_TRUNC)
 
 
 def _asked(ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[str, int, bool]]:

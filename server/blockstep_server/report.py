@@ -94,7 +94,8 @@ class TransferRecord:
     def text(self) -> str:
         """The line for people, without time and newline."""
         what = f"{self.op or 'request'} {printable_untrusted(self.file)}".rstrip()
-        return f"{what} for {printable_untrusted(self.peer)}: {_OUTCOME[self.result](self)}"
+        over = "" if self.transport in ("udp", "unix") else f" over {printable_untrusted(self.transport)}"
+        return f"{what} for {printable_untrusted(self.peer)}{over}: {_OUTCOME[self.result](self)}"
 
 
 def _is_text(value: object) -> bool:
@@ -136,9 +137,14 @@ def _complete(record: TransferRecord) -> str:
             (record.timeouts, "timeouts"),
             (record.duplicates, "duplicates"),
         )
-        if number or word == "resends"
+        if number or (word == "resends" and record.transport == "udp")
     )
     return f"complete, {_amount(record)}, {record.mode}{options}{counters}"
+
+
+def _resends(record: TransferRecord) -> str:
+    """On a stream nothing is sent again by us."""
+    return f", {record.resends} resends" if record.transport == "udp" else ""
 
 
 def _reason(record: TransferRecord) -> str:
@@ -155,7 +161,7 @@ _OUTCOME: dict[Result, Callable[[TransferRecord], str]] = {
     Result.COMPLETE: _complete,
     Result.PROBE: lambda _: "probe, asked for the size only",
     Result.REFUSED: lambda record: f"refused: {_reason(record)}",
-    Result.FAILED: lambda record: f"failed: {_reason(record)}, after {_amount(record)}, {record.resends} resends",
+    Result.FAILED: lambda record: f"failed: {_reason(record)}, after {_amount(record)}{_resends(record)}",
     Result.IGNORED: lambda record: f"ignored: {_reason(record)}",
     Result.CRASHED: lambda record: f"crashed: {_reason(record)}",
 }

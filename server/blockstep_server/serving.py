@@ -1,77 +1,80 @@
-"""From a configuration to a running server: the order in which it comes up.
+"""From a configuration to a running server: the order in which it comes up, and what can change while it runs.
 
-Sockets are bound, the root is opened and swept, the process id is written, privileges are dropped, and only then the
-ready line is printed: who reads it can use the server, and whatever could fail at start has not failed.
+Sockets are bound, keys and certificates are read, the root is opened and swept, the process id is written, privileges
+are dropped, and only then the ready line is printed: who reads it can use the server, and whatever could fail at start
+has not failed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import random
-import selectors
-import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from blockstep.protocol.errors import LocalError
 from blockstep.transport.files import sweep_leftovers
+from blockstep.transport.tls import server_context
 from blockstep_server import privileges, systemd
-from blockstep_server.admission import Admission, Policy, Verdict
-from blockstep_server.child import Body
+from blockstep_server.admission import Admission, Policy
+from blockstep_server.bodies import Bodies
+from blockstep_server.clerk import Service
 from blockstep_server.config import ServerConfig
-from blockstep_server.listen import Arrival, adopt_udp, host_port, open_udp, receive_request
+from blockstep_server.control import Control
+from blockstep_server.doors import Door, open_doors, try_url
 from blockstep_server.paths import Root
-from blockstep_server.reply import ReplySockets, open_fresh_port, open_single_port
-from blockstep_server.report import Reporter, TransferRecord
-from blockstep_server.session import Service, serve_request
-from blockstep_server.supervisor import Supervisor
-from blockstep_server.udp import UdpListener, blank_record
+from blockstep_server.reload import merge
+from blockstep_server.report import Reporter
+from blockstep_server.status_report import describe
+from blockstep_server.stream_listener import StreamListener
+from blockstep_server.supervisor import Host, Listener, Phase, Supervisor
+from blockstep_server.udp import UdpListener
+from blockstep_server.unforked import Unforked
+from blockstep_server.unix_socket import bound_unix
 from blockstep_server.upload_policy import UploadPolicy
 
 __all__ = ["start"]
 
 _LOWEST_FREE_PORT = 1024
+_CONTROL_MODE = 0o600
+_CONTROL_BACKLOG = 16
+_BOARD_AT_LEAST = 1024
 
 
-def start(config: ServerConfig, reporter: Reporter) -> int:
-    """Serve until stopped; the exit status. LocalError (CannotBind for an address) if it cannot begin."""
-    admission = Admission(
-        Policy(
-            max_sessions=1 if config.one_off else config.max_sessions,
-            max_per_client=config.max_per_client,
-            allow=config.allow,
-            deny=config.deny,
-        )
-    )
+def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], ServerConfig] | None = None) -> int:
+    """Serve until stopped; the exit status. LocalError (CannotBind for an address) if it cannot begin.
+
+    `reread` gives the configuration as it would be now, or LocalError; None where it comes from nothing that changes.
+    """
     with contextlib.ExitStack() as cleanup:
         identity = privileges.find_user(config.user) if config.user else None
-        sockets = [cleanup.enter_context(sock) for sock in _open_sockets(config)]
+        doors = open_doors(config, _tls_context(config), cleanup)
+        control = None
+        if config.control is not None:
+            made = bound_unix(config.control, mode=_CONTROL_MODE, backlog=_CONTROL_BACKLOG)
+            control = cleanup.enter_context(made)
         service = Service(config, cleanup.enter_context(Root(config.root)))
         if config.writable:
             _sweep(service.root, reporter)
         if config.pidfile is not None:
             cleanup.enter_context(_pidfile(config.pidfile))
         if identity is not None:
-            ports = [sock.getsockname()[1] for sock in sockets]
-            privileges.become(identity, keep_low_ports=config.single_port and min(ports) < _LOWEST_FREE_PORT)
+            low_port = any(door.transport == "udp" and door.port < _LOWEST_FREE_PORT for door in doors)
+            privileges.become(identity, keep_low_ports=config.single_port and low_port)
         if config.debug_no_fork:
-            _say_ready(config, sockets, reporter)
-            return _serve_one_here(sockets, admission, service, reporter)
-        return _supervise(sockets, admission, service, reporter)
+            return _serve_one_here(doors, service, reporter)
+        server = _Server(doors, service, reporter, reread)
+        if control is not None:
+            cleanup.enter_context(contextlib.closing(Control(control, server.supervisor, server.commands)))
+        return server.run()
 
 
-def _open_sockets(config: ServerConfig) -> list[socket.socket]:
-    inherited = systemd.take_listen_fds(os.environ, os.getpid())
-    if inherited:
-        return [adopt_udp(fd) for fd in inherited]
-    with contextlib.ExitStack() as on_failure:
-        sockets = []
-        for bind in config.binds:
-            sockets += [on_failure.enter_context(sock) for sock in open_udp(bind, config.port)]
-        on_failure.pop_all()
-    return sockets
+def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+    if config.tls_cert is None:
+        return None
+    return server_context(config.tls_cert, config.tls_key, client_ca=config.tls_client_ca)
 
 
 def _sweep(root: Root, reporter: Reporter) -> None:
@@ -103,72 +106,103 @@ _POLICIES = {
 }
 
 
-def _say_ready(config: ServerConfig, sockets: list[socket.socket], reporter: Reporter) -> None:
-    names = [sock.getsockname() for sock in sockets]
+def _say_ready(config: ServerConfig, doors: Sequence[Door], reporter: Reporter) -> None:
     reporter.ready(
         serving=str(config.root.absolute()),
-        addresses=[f"{host_port(name)} (udp)" for name in names],
+        addresses=[str(door) for door in doors],
         policy=_POLICIES[config.uploads],
-        try_line=f"try: blockstep get tftp://{_for_a_client(*names[0][:2])}/NAME",
+        try_line=f"try: blockstep get {try_url(doors)}",
     )
     systemd.notify("READY=1", os.environ.get("NOTIFY_SOCKET"))
-
-
-def _for_a_client(host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return host_port((host, port)).removesuffix(":69")
 
 
 # What runs
 
 
-def _supervise(sockets: list[socket.socket], admission: Admission, service: Service, reporter: Reporter) -> int:
-    config = service.config
-    supervisor = Supervisor(
-        admission,
-        reporter,
-        drain_timeout_s=config.drain_timeout_s,
-        one_off=config.one_off,
-        on_stop=partial(systemd.notify, "STOPPING=1", os.environ.get("NOTIFY_SOCKET")),
+def _policy(config: ServerConfig) -> Policy:
+    return Policy(
+        max_sessions=1 if config.one_off else config.max_sessions,
+        max_per_client=config.max_per_client,
+        allow=config.allow,
+        deny=config.deny,
     )
-    for sock in sockets:
-        listener = UdpListener(
-            sock,
-            supervisor,
-            partial(_body_for, service),
-            single_port=config.single_port,
-            keep_fds=(service.root.fileno(),),
+
+
+def _listeners(doors: Sequence[Door], host: Host, bodies: Bodies) -> Iterator[Listener]:
+    keep_fds = (bodies.service.root.fileno(),)
+    single_port = bodies.service.config.single_port
+    for door in doors:
+        if door.transport == "udp":
+            yield UdpListener(door.sock, host, bodies.for_datagram, single_port=single_port, keep_fds=keep_fds)
+        else:
+            yield StreamListener(door.sock, host, bodies.for_connection, tls=door.tls, keep_fds=keep_fds)
+
+
+def _serve_one_here(doors: Sequence[Door], service: Service, reporter: Reporter) -> int:
+    """One request, or one connection, without a fork; its exit status."""
+    _say_ready(service.config, doors, reporter)
+    host = Unforked(Admission(_policy(service.config)), reporter)
+    return host.run(list(_listeners(doors, host, Bodies(service))))
+
+
+class _Server:
+    """A server that runs, and what can be asked of it meanwhile."""
+
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        service: Service,
+        reporter: Reporter,
+        reread: Callable[[], ServerConfig] | None,
+    ) -> None:
+        config = service.config
+        self._doors = doors
+        self._addresses = [str(door) for door in doors]
+        self._reporter = reporter
+        self._reread = reread
+        self._bodies = Bodies(service)
+        self.supervisor = Supervisor(
+            Admission(_policy(config)),
+            reporter,
+            drain_timeout_s=config.drain_timeout_s,
+            one_off=config.one_off,
+            on_stop=partial(systemd.notify, "STOPPING=1", os.environ.get("NOTIFY_SOCKET")),
+            on_reload=self._handle_hangup,
+            board_slots=max(config.max_sessions, _BOARD_AT_LEAST),
         )
-        supervisor.add_listener(listener)
-    return supervisor.run(lambda: _say_ready(config, sockets, reporter))
+        self.commands: Mapping[str, Callable[[], Mapping[str, object]]] = {
+            "status": lambda: describe(self.supervisor, self._bodies.service.config, self._addresses),
+            "drain": self._drain,
+            "reload": self._reload,
+        }
+        for listener in _listeners(doors, self.supervisor, self._bodies):
+            self.supervisor.add_listener(listener)
 
+    def run(self) -> int:
+        """Serve until stopped."""
+        return self.supervisor.run(lambda: _say_ready(self._bodies.service.config, self._doors, self._reporter))
 
-def _body_for(service: Service, arrival: Arrival, sockets: ReplySockets | None) -> Body:
-    return lambda: _serve(service, arrival, sockets)
+    def _drain(self) -> Mapping[str, object]:
+        """Begin a stop; of a stop that has begun, only say how far it is."""
+        if self.supervisor.phase is Phase.SERVING:
+            self.supervisor.stop()
+        return {"phase": self.supervisor.phase.name.lower(), "places": len(self.supervisor.admission)}
 
+    def _handle_hangup(self) -> None:
+        try:
+            self._reload()
+        except LocalError as error:
+            self._reporter.note(f"SIGHUP: {error}", -1)
 
-def _serve(service: Service, arrival: Arrival, sockets: ReplySockets | None) -> TransferRecord:
-    if sockets is None:
-        sockets = open_fresh_port(arrival, service.config.port_range, random.SystemRandom())
-    return serve_request(arrival.data, sockets, service, blank_record(arrival))
-
-
-def _serve_one_here(sockets: list[socket.socket], admission: Admission, service: Service, reporter: Reporter) -> int:
-    """One transfer without a fork, for debuggers and coverage; its exit status."""
-    sock, arrival = next(each for each in _arrivals(sockets) if admission.judge(each[1], 0.0) is Verdict.ACCEPTED)
-    single = open_single_port(sock, arrival)[0] if service.config.single_port else None
-    record = _serve(service, arrival, single)
-    reporter.transfer(record)
-    return record.status
-
-
-def _arrivals(sockets: list[socket.socket]) -> Iterator[tuple[socket.socket, Arrival]]:
-    """Whatever comes, for as long as it is asked for."""
-    with selectors.DefaultSelector() as selector:
-        for sock in sockets:
-            selector.register(sock, selectors.EVENT_READ, sock)
-        while True:
-            for key, _ in selector.select():
-                arrival = receive_request(key.data)
-                if arrival is not None:
-                    yield key.data, arrival
+    def _reload(self) -> Mapping[str, object]:
+        """Let what the settings file says now hold for whoever asks next."""
+        if self._reread is None:
+            raise LocalError("there is nothing to reload: no settings file was given (blockstep --config FILE serve)")
+        service = self._bodies.service
+        reloaded = merge(service.config, self._reread())
+        self._bodies.service = Service(reloaded.config, service.root)
+        self.supervisor.admission.policy = _policy(reloaded.config)
+        self.supervisor.drain_timeout_s = reloaded.config.drain_timeout_s
+        self._reporter.note(str(reloaded))
+        changed = {name: {"from": old, "to": new} for name, (old, new) in reloaded.changed.items()}
+        return {"changed": changed, "needs_restart": list(reloaded.restart)}

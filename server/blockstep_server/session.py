@@ -1,8 +1,9 @@
-"""One request, served from its bytes to its record, in whatever process this is called.
+"""One request in a datagram, served from its bytes to its record, in whatever process this is called.
 
-The order is the protocol's: parse, open below the root, negotiate, answer, move, settle. Decided here: what goes into
-the record, and that a request which is refused gets exactly one ERROR. What happens once blocks move is decided by the
-machines and `blockstep.transport.pump`; who may ask at all was decided before, by `admission`.
+The order is the protocol's: parse, open below the root, negotiate, answer, move, settle. Decided here: that a request
+which is refused gets exactly one ERROR, and which blocks need no fragments. What a request means is decided by `clerk`,
+what happens once blocks move by the machines and `blockstep.transport.pump`; who may ask at all was decided before, by
+`admission`.
 """
 
 from __future__ import annotations
@@ -12,36 +13,26 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from blockstep.exits import exit_code_of
 from blockstep.protocol.arena import HEADER_BYTES
 from blockstep.protocol.errors import End, RemoteError, TftpError, TransferFailed
-from blockstep.protocol.machine import Machine, TransferStats
+from blockstep.protocol.machine import Machine
 from blockstep.protocol.options import Agreed, Limits, negotiate
 from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import Role
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import Opcode, Request, ack_bytes, parse_request_untrusted
-from blockstep.transport.files import FileSource, NetasciiSink, NetasciiSource, Sink, Source
 from blockstep.transport.pump import Pump, error_packet, ring_for, run_receiver, run_sender
 from blockstep.transport.udp import Endpoint
+from blockstep_server.clerk import Account, Service
 from blockstep_server.config import ServerConfig
-from blockstep_server.paths import Root
 from blockstep_server.reply import ReplySockets
-from blockstep_server.report import Result, TransferRecord
-from blockstep_server.upload_policy import open_upload
+from blockstep_server.report import TransferRecord
+from blockstep_server.telling import Telling
 
-__all__ = ["Service", "serve_request"]
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What every session of a server shares."""
-
-    config: ServerConfig
-    root: Root
+__all__ = ["serve_request"]
 
 
 def serve_request(
@@ -50,15 +41,17 @@ def serve_request(
     service: Service,
     blank: TransferRecord,
     *,
+    telling: Telling,
     clock: Callable[[], float] = time.monotonic,
 ) -> TransferRecord:
     """Serve one request over `sockets`, which are closed afterwards, and say what became of it. Never raises TftpError.
 
-    `blank` is the record as far as it is known before the request has been read.
+    `blank` is the record as far as it is known before the request has been read. `telling` hears how far it is, the
+    record is for the caller to tell.
     """
     endpoint = Endpoint(sockets.hot, sockets.stray)
     try:
-        return _Session(endpoint, service, blank, clock).serve(request_untrusted)
+        return _Session(endpoint, service, Account(blank, telling, clock=clock), clock).serve(request_untrusted)
     finally:
         endpoint.close()
 
@@ -66,14 +59,11 @@ def serve_request(
 class _Session:
     """What is known about one request so far."""
 
-    def __init__(
-        self, endpoint: Endpoint, service: Service, record: TransferRecord, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, service: Service, account: Account, clock: Callable[[], float]) -> None:
         self._endpoint = endpoint
         self._service = service
-        self._record = record
+        self._account = account
         self._clock = clock
-        self._started_s = clock()
         self._agreed = Agreed()
         self._pump: Pump | None = None
 
@@ -83,47 +73,33 @@ class _Session:
             self._serve(request_untrusted)
         except RemoteError as error:
             self._refuse(error)
-            return self._ended(Result.REFUSED, error, error.code)
+            return self._ended(error)
         except TransferFailed as failure:
-            return self._ended(Result.PROBE if self._was_probe(failure) else Result.FAILED, failure, failure.code)
+            return self._ended(failure)
         except OSError as error:
-            return self._ended(Result.FAILED, TransferFailed(End.PEER_GONE, f"the network failed: {error.strerror}"))
-        return self._ended(Result.COMPLETE)
+            return self._ended(TransferFailed(End.PEER_GONE, f"the network failed: {error.strerror}"))
+        return self._ended()
 
-    def _ended(self, result: Result, error: TftpError | None = None, code: int | None = None) -> TransferRecord:
-        stats = self._pump.machine.stats if self._pump is not None else TransferStats()
-        delivered_at = self._pump.delivered_at if self._pump is not None else None
-        ended_at = self._clock() if delivered_at is None else delivered_at
-        return replace(
-            self._record,
-            seconds=ended_at - self._started_s,
-            result=result,
-            code=None if code is None else int(code),
-            detail=str(error or ""),
-            status=0 if error is None or result is Result.PROBE else exit_code_of(error),
-            payload_bytes=_moved_bytes(self._pump),
-            blocks=stats.blocks,
-            resends=stats.resends,
-            needless=stats.needless,
-            timeouts=stats.timeouts,
-            duplicates=stats.duplicates,
+    def _ended(self, failure: RemoteError | TransferFailed | None = None) -> TransferRecord:
+        pump = self._pump
+        return self._account.ended(
+            failure,
+            stats=pump.machine.stats if pump is not None else None,
+            payload_bytes=_moved_bytes(pump),
+            ended_at=pump.delivered_at if pump is not None else None,
+            is_probe=self._was_probe(failure),
         )
 
     def _serve(self, request_untrusted: bytes) -> None:
         request = parse_request_untrusted(request_untrusted)
-        op = "read" if request.opcode is Opcode.RRQ else "write"
-        self._record = replace(self._record, op=op, file=request.filename, mode=request.mode)
+        self._account.asked(request)
         if request.opcode is Opcode.RRQ:
             self._serve_read(request)
         else:
             self._serve_write(request)
 
     def _serve_read(self, request: Request) -> None:
-        fd, _status = self._service.root.open_for_reading(request.filename)
-        source: Source = FileSource(fd)
-        if request.mode == "netascii":
-            source = NetasciiSource(source)
-        with contextlib.closing(source):
+        with contextlib.closing(self._service.open_source(request)) as source:
             opening = self._negotiate(request, source.size_bytes)
             sender = Sender(
                 Role.SERVE_READ,
@@ -136,27 +112,16 @@ class _Session:
             run_sender(self._pump_for(sender), sender, source)
 
     def _serve_write(self, request: Request) -> None:
-        config = self._service.config
         opening = self._negotiate(request, None) or ack_bytes(0)
-        sink: Sink = open_upload(
-            self._service.root,
-            request.filename,
-            config.uploads,
-            expected_bytes=self._agreed.tsize,
-            max_bytes=config.max_upload_bytes,
-        )
-        if request.mode == "netascii":
-            sink = NetasciiSink(sink)
+        sink = self._service.open_sink(request, self._agreed)
         receiver = Receiver(Role.SERVE_WRITE, self._agreed, self._timer(), now=self._clock(), opening=opening)
         run_receiver(self._pump_for(receiver), receiver, sink)
 
     def _negotiate(self, request: Request, size_bytes: int | None) -> bytes | None:
         limits = _limits_for(self._service.config, self._endpoint.sock)
         self._agreed, oack = negotiate(request, limits, size_bytes)
-        if oack is None:
-            return None
-        self._record = replace(self._record, options={name: int(value) for name, value in oack.options})
-        return oack.to_bytes()
+        self._account.granted(oack)
+        return None if oack is None else oack.to_bytes()
 
     def _timer(self) -> ResendTimer:
         config = self._service.config
@@ -164,8 +129,11 @@ class _Session:
         return ResendTimer(ceiling_s=ceiling_s, give_up_s=max(config.give_up_s, 2 * ceiling_s))
 
     def _pump_for(self, machine: Machine) -> Pump:
+        self._account.began()
         max_time_s = self._service.config.max_time_s
-        self._pump = Pump(self._endpoint, machine, clock=self._clock, max_time_s=max_time_s)
+        self._pump = Pump(
+            self._endpoint, machine, clock=self._clock, progress=self._account.progress, max_time_s=max_time_s
+        )
         return self._pump
 
     def _refuse(self, error: RemoteError) -> None:
@@ -174,10 +142,11 @@ class _Session:
             with contextlib.suppress(TftpError, OSError):
                 self._endpoint.send(packet)
 
-    def _was_probe(self, failure: TransferFailed) -> bool:
+    def _was_probe(self, failure: RemoteError | TransferFailed | None) -> bool:
         """The peer asked for the size, was told, and said no more than goodbye."""
-        told = self._record.op == "read" and "tsize" in self._record.options
-        return failure.end is End.PEER_ERROR and told and self._pump is not None and not self._pump.machine.proven
+        unproven = self._pump is not None and not self._pump.machine.proven
+        said_goodbye = isinstance(failure, TransferFailed) and failure.end is End.PEER_ERROR
+        return said_goodbye and unproven and self._account.told_the_size
 
 
 def _moved_bytes(pump: Pump | None) -> int:
@@ -195,11 +164,12 @@ _HEADERS = {socket.AF_INET: 20 + 8 + HEADER_BYTES, socket.AF_INET6: 40 + 8 + HEA
 
 def _limits_for(config: ServerConfig, sock: socket.socket) -> Limits:
     """The server's limits; with `mtu`, blocks that need no fragments on the way to this peer."""
+    limits = config.limits
     mtu = _path_mtu(sock) if config.mtu == "auto" else config.mtu
     if mtu is None:
-        return config.limits
+        return limits
     fitting = max(mtu - _HEADERS[sock.family], 8)
-    return replace(config.limits, blksize_max=min(config.blksize_max, fitting))
+    return replace(limits, blksize_max=min(limits.blksize_max, fitting))
 
 
 def _path_mtu(sock: socket.socket) -> int | None:

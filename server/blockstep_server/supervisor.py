@@ -7,6 +7,9 @@ loop ends when the last child has been waited for.
 
 A listener is anything with `fileno`, `handle_readable` and `close`. It is called when there is something to read, does
 a bounded amount of work and returns, so that children are waited for between two batches.
+
+A connection that serves transfers one after another must not hold up a stop: as soon as nothing is under way on it, it
+is told to end.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from blockstep_server.admission import Admission
 from blockstep_server.child import HANDLERS
 from blockstep_server.children import Child, Children, Task
 from blockstep_server.report import Reporter, Result, TransferRecord
+from blockstep_server.tally import Tally
 from blockstep_server.timers import Timer, Timers
 
-__all__ = ["Listener", "Phase", "Supervisor"]
+__all__ = ["Host", "Listener", "Phase", "Supervisor"]
 
 
 class Listener(Protocol):
@@ -41,6 +45,23 @@ class Listener(Protocol):
 
     def close(self) -> None:
         """Stop listening."""
+
+
+class Host(Protocol):
+    """What a listener needs of whom it brings work to."""
+
+    @property
+    def admission(self) -> Admission:
+        """Who may have a place."""
+
+    def spawn(self, task: Task) -> object:
+        """Have a task done. OSError if there is no room for it."""
+
+    def refuse(self, reason: str, source: str) -> None:
+        """Count who is turned away."""
+
+    def rest(self, listener: Listener, seconds: float) -> None:
+        """Leave the listener alone for so long: it cannot take what is there."""
 
 
 class Phase(IntEnum):
@@ -63,8 +84,9 @@ _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 class Supervisor:
     """One server process. Make it, add listeners, `run` it once.
 
-    `on_stop` is called when a stop begins (to tell a service manager). With `one_off`, the first transfer that is not a
-    mere probe begins the stop, and its status becomes that of `run`.
+    `on_stop` is called when a stop begins (to tell a service manager), `on_reload` for SIGHUP. `board_slots`: how many
+    children can be watched at one time. With `one_off`, the first transfer that is not a mere probe begins the stop,
+    and its status becomes that of `run`.
     """
 
     def __init__(
@@ -75,31 +97,55 @@ class Supervisor:
         drain_timeout_s: float = 30.0,
         one_off: bool = False,
         on_stop: Callable[[], object] = lambda: None,
+        on_reload: Callable[[], object] = lambda: None,
+        board_slots: int = 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.admission = admission
         self.reporter = reporter
         self.timers = Timers()
         self.clock = clock
-        self.children = Children()
+        self.children = Children(self._account, board_slots=board_slots)
+        self.tally = Tally()
+        self.drain_timeout_s = drain_timeout_s
+        self.started_s = clock()
         self.phase = Phase.SERVING
-        self._drain_timeout_s = drain_timeout_s
         self._one_off = one_off
         self._on_stop = on_stop
+        self._on_reload = on_reload
         self._status = 0
         self._stopped_by = signal.SIGTERM
         self._next_phase: Timer | None = None
         self._refusals_told: Timer | None = None
         self._listeners: list[Listener] = []
         self._selector = selectors.DefaultSelector()
-        self._watch(self.children.fileno(), self.children.hear)
+        self.watch(self.children.fileno(), self.children.hear)
 
     # What listeners use
 
     def add_listener(self, listener: Listener) -> None:
         """Watch a listener until the stop begins."""
         self._listeners.append(listener)
-        self._watch(listener.fileno(), listener.handle_readable)
+        self.watch(listener.fileno(), listener.handle_readable)
+
+    def rest(self, listener: Listener, seconds: float) -> None:
+        """Do not watch a listener for so long, because it cannot take what is there and would be called without end."""
+        self.unwatch(listener.fileno())
+        self.timers.call_at(self.clock() + seconds, lambda: self._wake(listener))
+
+    def _wake(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            self.watch(listener.fileno(), listener.handle_readable)
+
+    def watch(self, fd: int, callback: Callable[[], object], events: int = selectors.EVENT_READ) -> None:
+        """Call `callback` when `fd` is ready, until `unwatch`; of a descriptor that is watched, change what for."""
+        self.unwatch(fd)
+        self._selector.register(fd, events, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """Watch `fd` no longer, if it is watched."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
 
     def spawn(self, task: Task) -> Child:
         """Fork a child for `task` and hold its place until it has ended. OSError if the system has no room for it."""
@@ -110,6 +156,7 @@ class Supervisor:
     def refuse(self, reason: str, source: str) -> None:
         """Count a request that gets no child. The first is told at once, what follows once a second at most."""
         self.reporter.count_refusal(reason, source)
+        self.tally.add_refusal(reason)
         if self._refusals_told is None:
             self._tell_refusals()
 
@@ -131,7 +178,8 @@ class Supervisor:
             ready()
             while self.phase is Phase.SERVING or len(self.children):
                 for key, _ in self._selector.select(self._sleep_s()):
-                    key.data()
+                    if self._is_watched(key):
+                        key.data()
                 self.timers.run_due(self.clock())
                 self.reporter.output.flush()
         self.reporter.flush_refusals()
@@ -139,6 +187,10 @@ class Supervisor:
         self._selector.close()
         self.children.close()
         return self._status
+
+    def _is_watched(self, key: selectors.SelectorKey) -> bool:
+        """Still, and for the same: it may have been closed earlier in this turn, and another opened of its number."""
+        return self._selector.get_map().get(key.fd) is key
 
     def _sleep_s(self) -> float | None:
         sleep_s = self.timers.timeout_s(self.clock())
@@ -157,10 +209,13 @@ class Supervisor:
     def _drain(self) -> float:
         self._on_stop()
         self._close_listeners()
-        left = len(self.children)
+        waiting = [child for child in self.children if child.waits]
+        for child in waiting:
+            os.kill(child.pid, signal.SIGTERM)
+        left = len(self.children) - len(waiting)
         if left:
-            self.reporter.note(f"stopping: waiting up to {self._drain_timeout_s:g} s for {left} transfers")
-        return self._drain_timeout_s
+            self.reporter.note(f"stopping: waiting up to {self.drain_timeout_s:g} s for {left} transfers")
+        return self.drain_timeout_s
 
     def _terminate(self) -> float:
         self._cut(signal.SIGTERM)
@@ -179,10 +234,18 @@ class Supervisor:
     def _reap(self) -> None:
         for child, record in self.children.reap():
             self.admission.release(child.task.claim)
-            self.reporter.transfer(record)
-            if self._one_off and self.phase is Phase.SERVING and _counts(record):
-                self._status = record.status
-                self.stop()
+            if record is not None:
+                self._account(child, record)
+
+    def _account(self, child: Child, record: TransferRecord) -> None:
+        """A request has ended; its child may live on."""
+        self.tally.add(record)
+        self.reporter.transfer(record)
+        if self._one_off and self.phase is Phase.SERVING and _counts(record):
+            self._status = record.status
+            self.stop()
+        elif self.phase is not Phase.SERVING and child.waits:
+            os.kill(child.pid, signal.SIGTERM)
 
     # Signals
 
@@ -191,7 +254,7 @@ class Supervisor:
         read_fd, write_fd = os.pipe()
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
-        self._watch(read_fd, lambda: self._handle_signals(read_fd))
+        self.watch(read_fd, lambda: self._handle_signals(read_fd))
         before = {number: signal.signal(number, handler) for number, handler in HANDLERS.items()}
         previous_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         try:
@@ -200,7 +263,7 @@ class Supervisor:
             signal.set_wakeup_fd(previous_fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._selector.unregister(read_fd)
+            self.unwatch(read_fd)
             os.close(read_fd)
             os.close(write_fd)
 
@@ -211,16 +274,11 @@ class Supervisor:
             self._stopped_by = signal.Signals(number)
             self.stop()
         if signal.SIGHUP in numbers:
-            self.reporter.note("SIGHUP: there is nothing to reload")
-
-    # Descriptors
-
-    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
-        self._selector.register(fd, selectors.EVENT_READ, callback)
+            self._on_reload()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
-            self._selector.unregister(listener.fileno())
+            self.unwatch(listener.fileno())
             listener.close()
         self._listeners.clear()
 

@@ -18,7 +18,7 @@ from blockstep_server.children import Task
 from blockstep_server.listen import Arrival, host_port, receive_request
 from blockstep_server.reply import ReplySockets, open_single_port
 from blockstep_server.report import TransferRecord
-from blockstep_server.supervisor import Supervisor
+from blockstep_server.supervisor import Host
 
 __all__ = ["MakeBody", "UdpListener", "blank_record"]
 
@@ -35,7 +35,7 @@ class UdpListener:
     def __init__(
         self,
         sock: socket.socket,
-        supervisor: Supervisor,
+        host: Host,
         make_body: MakeBody,
         *,
         single_port: bool = False,
@@ -43,7 +43,7 @@ class UdpListener:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._sock = sock
-        self._supervisor = supervisor
+        self._host = host
         self._make_body = make_body
         self._single_port = single_port
         self._keep_fds = keep_fds
@@ -72,13 +72,13 @@ class UdpListener:
         try:
             self._take(arrival)
         except OSError as error:  # no descriptor, no process, no route: this one is not served, the next may be
-            self._supervisor.refuse(f"for want of resources ({error.strerror})", host_port(arrival.peer))
+            self._host.refuse(f"for want of resources ({error.strerror})", host_port(arrival.peer))
 
     def _take(self, arrival: Arrival) -> None:
-        verdict = self._supervisor.admission.judge(arrival, self._chance())
+        verdict = self._host.admission.judge(arrival, self._chance())
         if verdict is not Verdict.ACCEPTED:
             if verdict not in _QUIET:
-                self._supervisor.refuse(verdict.value, host_port(arrival.peer))
+                self._host.refuse(verdict.value, host_port(arrival.peer))
             return
         if not self._single_port:
             self._spawn(arrival, None)
@@ -93,7 +93,7 @@ class UdpListener:
     def _spawn(self, arrival: Arrival, sockets: ReplySockets | None) -> None:
         keep_fds = self._keep_fds + (sockets.fds() if sockets else ())
         body = self._make_body(arrival, sockets)
-        self._supervisor.spawn(Task(claim_of(arrival), body, blank_record(arrival), keep_fds))
+        self._host.spawn(Task(claim_of(arrival), body, blank_record(arrival), keep_fds))
 
 
 def blank_record(arrival: Arrival) -> TransferRecord:

@@ -60,6 +60,9 @@ class PortRange:
     def __len__(self) -> int:
         return self.high - self.low + 1
 
+    def __str__(self) -> str:
+        return f"{self.low}:{self.high}"
+
 
 def parse_bind(text: str) -> Bind:
     """`ADDR`, `ADDR:PORT`, `[V6]:PORT`, a bare IPv6 address, `:PORT` or `*` (every address)."""

@@ -36,7 +36,7 @@ def run(script: str) -> object:
 
 def test_a_record_comes_with_its_child() -> None:
     script = """
-fork(lambda: replace(BLANK, result=Result.COMPLETE, detail="well", status=0))
+fork(lambda telling: replace(BLANK, result=Result.COMPLETE, detail="well", status=0))
 print(json.dumps(wait_for_all()))
 """
     assert run(script) == [["complete", "well", 0]]
@@ -44,7 +44,7 @@ print(json.dumps(wait_for_all()))
 
 def test_the_exit_status_is_that_of_the_record() -> None:
     script = """
-child = fork(lambda: replace(BLANK, status=68))
+child = fork(lambda telling: replace(BLANK, status=68))
 print(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))
 """
     assert run(script) == 68
@@ -52,7 +52,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))
 
 def test_who_says_nothing_gets_an_obituary() -> None:
     script = """
-fork(lambda: os._exit(0))
+fork(lambda telling: os._exit(0))
 print(json.dumps(wait_for_all()))
 """
     assert run(script) == [["crashed", "ended with status 0", 1]]
@@ -60,7 +60,7 @@ print(json.dumps(wait_for_all()))
 
 def test_many_records_are_not_mixed_up() -> None:
     script = """
-pids = {fork(lambda: replace(BLANK, detail=str(os.getpid()))).pid for _ in range(100)}
+pids = {fork(lambda telling: replace(BLANK, detail=str(os.getpid()))).pid for _ in range(100)}
 buried = []
 while len(children):
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
@@ -91,7 +91,7 @@ os.write(children._write_fd, b"nonsense\\n" + replace(BLANK, status=0).to_line(1
 children.hear()
 os.write(children._write_fd, b"ne\\n")
 children.hear()
-fork(lambda: replace(BLANK, result=Result.COMPLETE, status=0))
+fork(lambda telling: replace(BLANK, result=Result.COMPLETE, status=0))
 print(json.dumps(wait_for_all()))
 """
     assert run(script) == [["complete", "", 0]]
@@ -99,7 +99,7 @@ print(json.dumps(wait_for_all()))
 
 def test_a_child_never_returns_into_its_parents_frames() -> None:
     script = """
-def body():
+def body(telling):
     raise SystemExit(0)
 
 fork(body)

@@ -21,7 +21,7 @@ def invoke(*arguments: str) -> Result:
 def configured(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ServerConfig:
     """What the server would have been told."""
     told: list[ServerConfig] = []
-    monkeypatch.setattr(serving, "start", lambda config, _reporter: told.append(config))
+    monkeypatch.setattr(serving, "start", lambda config, _reporter, **_: told.append(config))
     result = CliRunner().invoke(serve, arguments, catch_exceptions=False, standalone_mode=False)
     assert result.exception is None
     return told[0]

@@ -29,7 +29,7 @@ def test_the_defaults_are_read_only_and_hold_together() -> None:
         {"refuse": frozenset({"blocksize"})},
         {"port": 65536},
         {"blksize_max": 7},
-        {"blksize_max": 65465},
+        {"blksize_max": (1 << 20) + 1},
         {"windowsize_max": 0},
         {"timeout_s": 0.0},
         {"timeout_s": float("nan")},

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from blockstep.protocol.errors import LocalError
-from blockstep_server.listen import Arrival, CannotBind, adopt_udp, host_port, open_udp, receive_request
+from blockstep_server.listen import Arrival, CannotBind, adopt, host_port, open_udp, receive_request
 from blockstep_server.values import Bind
 
 FAMILIES = pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
@@ -123,20 +123,20 @@ def test_an_inherited_socket_is_adopted_and_mapped_addresses_become_ipv4() -> No
     except OSError:
         both.close()
         pytest.skip("this machine has no IPv6")
-    with adopt_udp(both.detach()) as sock, _client("127.0.0.1") as client:
+    with adopt(both.detach()) as sock, _client("127.0.0.1") as client:
         client.sendto(b"x", ("127.0.0.1", sock.getsockname()[1]))
         arrival = arrival_at(sock)
         assert (arrival.peer, arrival.local) == (client.getsockname(), "127.0.0.1")
         assert arrival.family == socket.AF_INET
 
 
-def test_what_is_no_udp_socket_is_not_adopted() -> None:
-    stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with pytest.raises(LocalError, match="no UDP socket"):
-        adopt_udp(stream.detach())
+def test_what_cannot_be_listened_on_is_not_adopted() -> None:
+    datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with pytest.raises(LocalError, match="no UDP or stream socket"):
+        adopt(datagrams.detach())
     read_fd, write_fd = os.pipe()
     with pytest.raises(LocalError, match="no socket"):
-        adopt_udp(read_fd)
+        adopt(read_fd)
     os.close(read_fd)
     os.close(write_fd)
 

@@ -10,15 +10,18 @@ import pytest
 
 from blockstep.protocol.errors import ErrorCode
 from blockstep.protocol.wire import Ack, Data, ErrorPacket, OptionAck, Packet, parse_untrusted
+from blockstep_server.clerk import Service
 from blockstep_server.config import ServerConfig
 from blockstep_server.listen import Arrival
 from blockstep_server.paths import Root
 from blockstep_server.reply import open_fresh_port
 from blockstep_server.report import Result, TransferRecord
-from blockstep_server.session import Service, serve_request
+from blockstep_server.session import serve_request
+from blockstep_server.telling import Telling
 from blockstep_server.upload_policy import UploadPolicy
 
 BLANK = TransferRecord(peer="the peer")
+SILENT = Telling(lambda _record: None)
 
 
 class Scene:
@@ -37,7 +40,7 @@ class Scene:
         for packet in packets:
             self.peer.sendto(packet, sockets.hot.getsockname())
         service = Service(ServerConfig(root=self.path, **config), self.root)
-        return serve_request(request, sockets, service, BLANK)
+        return serve_request(request, sockets, service, BLANK, telling=SILENT)
 
     def answers(self) -> list[Packet]:
         found = []
@@ -175,7 +178,7 @@ def test_a_peer_that_is_gone_is_given_up_at_once(scene: Scene) -> None:
     sockets = open_fresh_port(arrival, None, Random(1))
     scene.peer.close()
     service = Service(ServerConfig(root=scene.path), scene.root)
-    record = serve_request(arrival.data, sockets, service, BLANK)
+    record = serve_request(arrival.data, sockets, service, BLANK, telling=SILENT)
     assert (record.result, record.detail) == (Result.FAILED, "the peer's port is closed")
     assert record.seconds < 0.5
 

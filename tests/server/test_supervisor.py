@@ -162,7 +162,7 @@ def test_one_off_ends_after_one_transfer() -> None:
         assert _the_end(server) == (0, [], 0)
 
 
-def test_sighup_changes_nothing() -> None:
+def test_sighup_asks_for_a_reload_and_disturbs_nobody() -> None:
     with Supervised.with_body("answer") as server:
         server.process.send_signal(signal.SIGHUP)
         assert "SIGHUP" in server.await_event("note")["message"]

@@ -31,6 +31,7 @@ from blockstep_server.log_output import LogOutput
 from blockstep_server.reply import ReplySockets, open_fresh_port
 from blockstep_server.report import Reporter, Result, TransferRecord
 from blockstep_server.supervisor import Supervisor
+from blockstep_server.telling import Telling
 from blockstep_server.udp import UdpListener, blank_record
 from blockstep_server.values import Bind
 
@@ -203,7 +204,7 @@ BODIES: dict[str, Callable[[socket.socket, TransferRecord], TransferRecord]] = {
 
 
 def _make_body(name: str, arrival: Arrival, sockets: ReplySockets | None) -> Body:
-    def body() -> TransferRecord:
+    def body(_telling: Telling) -> TransferRecord:
         mine = sockets or open_fresh_port(arrival, None, random.Random(1))
         with contextlib.closing(mine):
             return BODIES[name](mine.hot, blank_record(arrival))
@@ -221,6 +222,7 @@ def main(options: dict[str, Any]) -> int:
         reporter,
         drain_timeout_s=options.get("drain_timeout_s", DEADLINE_S),
         one_off=options.get("one_off", False),
+        on_reload=lambda: reporter.note("SIGHUP"),
     )
     (sock,) = open_udp(Bind("127.0.0.1", 0), 0)
     make_body = partial(_make_body, options["body"])

@@ -1,0 +1,47 @@
+"""What a child does: the work for a datagram and for a connection, with the service as it is when the child is forked.
+
+`service` may be replaced while the server runs; who has been forked keeps what was there.
+"""
+
+from __future__ import annotations
+
+import random
+
+from blockstep_server.child import Body
+from blockstep_server.clerk import Service
+from blockstep_server.connection import Connection, serve_stream
+from blockstep_server.listen import Arrival
+from blockstep_server.reply import ReplySockets, open_fresh_port
+from blockstep_server.report import TransferRecord
+from blockstep_server.session import serve_request
+from blockstep_server.telling import Telling
+from blockstep_server.udp import blank_record
+
+__all__ = ["Bodies"]
+
+
+class Bodies:
+    """Makes the children's work."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def for_datagram(self, arrival: Arrival, sockets: ReplySockets | None) -> Body:
+        """Serve a request; without reply sockets, on a fresh port."""
+        service = self.service
+
+        def body(telling: Telling) -> TransferRecord:
+            ports = service.config.port_range
+            mine = sockets or open_fresh_port(arrival, ports, random.SystemRandom())
+            return serve_request(arrival.data, mine, service, blank_record(arrival), telling=telling)
+
+        return body
+
+    def for_connection(self, connection: Connection) -> Body:
+        """Serve requests until the connection ends; each is told when it has ended."""
+        service = self.service
+
+        def body(telling: Telling) -> None:
+            serve_stream(connection, service, telling)
+
+        return body
