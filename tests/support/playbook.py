@@ -20,7 +20,13 @@ from __future__ import annotations
 import textwrap
 from difflib import ndiff
 
+from blockstep.protocol.arena import Arena
 from blockstep.protocol.errors import LocalError, RemoteError, TransferFailed
+from blockstep.protocol.options import Agreed
+from blockstep.protocol.receiver import Receiver
+from blockstep.protocol.sender import Sender
+from blockstep.protocol.states import Role
+from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import (
     Ack,
     Data,
@@ -34,9 +40,10 @@ from blockstep.protocol.wire import (
 )
 from support.drivers import Driver, ReceiveDriver, SendDriver
 
-__all__ = ["ARRIVAL_S", "Play", "block", "content_of"]
+__all__ = ["ACK_0", "ARRIVAL_S", "OACK", "Play", "block", "content_of", "received", "receiving", "sending", "stats"]
 
 ARRIVAL_S = 0.001
+ACK_0 = ack_bytes(0)
 OACK = OptionAck((("blksize", "8"),)).to_bytes()
 _CONTROL = {
     "REQUEST": Request(Opcode.RRQ, "name", "octet").to_bytes(),
@@ -160,3 +167,45 @@ def _said(packet: Packet) -> tuple[str, str]:
     if isinstance(packet, Data | Ack):
         return type(packet).__name__.upper(), str(packet.block)
     return {OptionAck: "OACK", Request: "REQUEST", ErrorPacket: "ERROR"}[type(packet)], ""
+
+
+def sending(
+    content: bytes,
+    window: int = 1,
+    *,
+    role: Role = Role.PUT,
+    opening: bytes | None = None,
+    slots: int | None = None,
+    rollover: int = 0,
+) -> Play:
+    """A sender of `content` in blocks of 8 bytes."""
+    agreed = Agreed(blksize=8, windowsize=window, rollover=rollover)
+    arena = Arena(slots or 2 * window, 8)
+    return Play(SendDriver(Sender(role, agreed, ResendTimer(), arena=arena, now=100.0, opening=opening), content))
+
+
+def receiving(
+    window: int = 1,
+    *,
+    role: Role = Role.GET,
+    opening: bytes | None = None,
+    first_ack: bool = False,
+    commit: bool = True,
+    rollover: int = 0,
+) -> Play:
+    """A receiver of blocks of 8 bytes; with `commit` its disk is as fast as the network."""
+    agreed = Agreed(blksize=8, windowsize=window, rollover=rollover)
+    receiver = Receiver(role, agreed, ResendTimer(), now=100.0, opening=opening, first_ack=first_ack)
+    return Play(ReceiveDriver(receiver, commit=commit))
+
+
+def received(play: Play) -> bytes:
+    """What a receiver has written."""
+    assert isinstance(play.driver, ReceiveDriver)
+    return bytes(play.driver.received)
+
+
+def stats(play: Play) -> dict[str, int]:
+    """The counters that are not 0."""
+    counters = play.driver.machine.stats
+    return {name: value for name in counters.__slots__ if (value := getattr(counters, name))}

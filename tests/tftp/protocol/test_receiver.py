@@ -2,43 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from blockstep.protocol.errors import LocalError, TransferFailed
+from blockstep.protocol.errors import TransferFailed
 from blockstep.protocol.machine import UNPROVEN_SENDS
-from blockstep.protocol.numbers import Numbering
-from blockstep.protocol.options import Agreed
-from blockstep.protocol.receiver import PATIENCE, Receiver
+from blockstep.protocol.receiver import PATIENCE
 from blockstep.protocol.states import Role, State
-from blockstep.protocol.timer import ResendTimer
-from blockstep.protocol.wire import ack_bytes
-from support.drivers import ReceiveDriver
-from support.playbook import ARRIVAL_S, OACK, Play, block, content_of
+from support.playbook import ACK_0, ARRIVAL_S, OACK, block, content_of, received, receiving, stats
 
-ACK_0 = ack_bytes(0)
 RECEIVERS = [Role.GET, Role.SERVE_WRITE]
-
-
-def receiving(
-    window: int = 1,
-    *,
-    role: Role = Role.GET,
-    opening: bytes | None = None,
-    first_ack: bool = False,
-    commit: bool = True,
-    rollover: int = 0,
-) -> Play:
-    agreed = Agreed(blksize=8, windowsize=window, rollover=rollover)
-    receiver = Receiver(role, agreed, ResendTimer(), now=100.0, opening=opening, first_ack=first_ack)
-    return Play(ReceiveDriver(receiver, commit=commit))
-
-
-def received(play: Play) -> bytes:
-    assert isinstance(play.driver, ReceiveDriver)
-    return bytes(play.driver.received)
-
-
-def stats(play: Play) -> dict[str, int]:
-    counters = play.driver.machine.stats
-    return {name: value for name in counters.__slots__ if (value := getattr(counters, name))}
 
 
 # Lock-step.
@@ -241,6 +211,22 @@ def test_a_lost_end_of_a_window_is_mended_by_either_side() -> None:
     """)
 
 
+def test_a_block_that_the_network_doubles_asks_for_nothing() -> None:
+    play = receiving(4)
+    play.play("""
+        <- DATA 1
+        <- DATA 1
+        <- DATA 2 3 4
+        -> ACK 4
+        <- DATA 4
+        <- DATA 5 6 7
+        <- DATA 7
+        <- DATA 8
+        -> ACK 8
+    """)
+    assert stats(play) == {"payload_bytes": 64, "duplicates": 3}
+
+
 def test_blocks_far_away_are_passed_over() -> None:
     play = receiving(4)
     play.play("""
@@ -317,6 +303,22 @@ def test_it_dallies_longer_on_a_path_that_loses(role: Role) -> None:
         assert play.driver.machine.state is State.DALLYING
         waited[lossy] = play.driver.machine.next_deadline() - play.now
     assert 0 < waited[False] < waited[True]
+
+
+def test_any_block_of_a_repeated_window_brings_the_final_ack_again_and_one_is_enough() -> None:
+    receiving(4).play("""
+        <- DATA 1 2 3:5
+        -> ACK 3
+        == dallying
+        <- DATA 1
+        -> ACK 3
+        <- DATA 2
+        <- DATA 3:5
+        <- DATA 2
+        -> ACK 3
+        <- DATA 2
+        -> ACK 3
+    """)
 
 
 def test_a_peer_that_repeats_itself_without_end_does_not_keep_us() -> None:
@@ -464,109 +466,3 @@ def test_no_round_trip_is_taken_from_an_ack_that_went_out_twice() -> None:
         -> ACK 2
     """)
     assert timer.srtt_s == pytest.approx(0.5)
-
-
-# The wrap.
-
-
-@pytest.mark.parametrize("rollover", [0, 1])
-def test_numbers_go_on_past_65535(rollover: int) -> None:
-    window, blocks = 1000, 140_000
-    play = receiving(window, rollover=rollover)
-    driver, numbering = play.driver, Numbering(rollover)
-    assert isinstance(driver, ReceiveDriver)
-    content = content_of(blocks, 5)
-    stream = b"".join(
-        b"\0\3" + numbering.wire(index).to_bytes(2, "big") + content[(index - 1) * 8 : index * 8]
-        for index in range(1, blocks + 1)
-    )
-    index, now = 0, 0.0
-    while index < blocks:
-        now += 0.01
-        part = stream[index * 12 : (index + window) * 12]
-        if index // 1000 in (65, 66, 131):  # a gap on both sides of the wrap and on the wrap
-            assert driver.take_burst(part[:6000] + part[6012:], 12, now) == [ack_bytes(numbering.wire(index + 500))]
-            index += 500
-            part = stream[index * 12 : (index + window) * 12]
-        index = min(index + window, blocks)
-        assert driver.take_burst(part, 12, now) == [ack_bytes(numbering.wire(index))]
-    assert driver.received == content
-    assert driver.machine.stats.ignored == 0
-    assert driver.machine.stats.blocks == blocks
-
-
-# What a peer may not do.
-
-
-@pytest.mark.parametrize(
-    ("packet", "outcome"),
-    [
-        ("DATA 1:16", "!! RemoteError 4"),
-        ("DATA 2:16", "!! RemoteError 4"),
-        ("ACK 0", "!! RemoteError 4"),
-        ("ERROR", "!! TransferFailed PEER_ERROR"),
-        ("RAW 0007", "!! RemoteError 4"),
-        ("RAW 000300", "!! RemoteError 4"),
-        ("RAW", "!! RemoteError 4"),
-        ("RAW 00", "!! RemoteError 4"),
-        ("RAW 0103000141", "!! RemoteError 4"),
-    ],
-)
-@pytest.mark.parametrize("role", RECEIVERS)
-def test_what_ends_a_transfer(role: Role, packet: str, outcome: str) -> None:
-    play = receiving(role=role, opening=OACK if role is Role.SERVE_WRITE else None)
-    play.driver.flush(play.now)
-    play.play(f"""
-        <- {packet}
-        {outcome}
-        == failed
-        <- DATA 1
-        !! LocalError
-        <- {packet}
-        !! LocalError
-        -- deadline
-        !! LocalError
-    """)
-    assert received(play) == b""
-
-
-@pytest.mark.parametrize(("role", "packet"), [(Role.GET, "REQUEST"), (Role.SERVE_WRITE, "OACK")])
-def test_packets_of_the_other_side_end_a_transfer(role: Role, packet: str) -> None:
-    play = receiving(role=role, opening=OACK if role is Role.SERVE_WRITE else None)
-    play.driver.flush(play.now)
-    play.play(f"""
-        <- {packet}
-        !! RemoteError 4
-        == failed
-    """)
-
-
-def test_a_failure_behind_good_blocks_of_a_burst_keeps_them() -> None:
-    play = receiving(4)
-    play.play("""
-        <- DATA 1, 2
-        <- RAW 00040001
-        !! RemoteError 4
-        == failed
-    """)
-    assert len(received(play)) == 16
-    assert play.driver.flush(play.now) == []
-
-
-def test_settling_twice_or_too_early_is_our_own_mistake() -> None:
-    receiver = Receiver(Role.GET, Agreed(blksize=8), ResendTimer(), now=0.0)
-    with pytest.raises(LocalError):
-        receiver.settled(0.0)
-    receiver.receive_segment(memoryview(block(1, 5)), 0.0)
-    receiver.settled(0.0)
-    with pytest.raises(LocalError):
-        receiver.settled(0.0)
-
-
-def test_nothing_is_settled_after_a_failure() -> None:
-    receiver = Receiver(Role.GET, Agreed(blksize=8), ResendTimer(), now=0.0)
-    receiver.receive_segment(memoryview(block(1, 5)), 0.0)
-    receiver.fail()
-    with pytest.raises(LocalError):
-        receiver.settled(0.0)
-    assert receiver.poll_ack(0.0) is None

@@ -35,9 +35,17 @@ def test_later_round_trips_are_smoothed() -> None:
 
 def test_steady_round_trips_bring_it_down_to_the_floor_and_no_further() -> None:
     timer = ResendTimer()
-    for _ in range(100):
-        timer.sample(0.0001)
+    for _ in range(200):
+        timer.sample(0.0)
     assert timer.rto_s == FLOOR_S
+
+
+def test_a_steady_round_trip_leaves_room_for_the_clock() -> None:
+    # Its variance goes to nothing; a wait of exactly one round trip would end when the answer comes.
+    timer = ResendTimer()
+    for _ in range(500):
+        timer.sample(0.3)
+    assert timer.rto_s >= 0.3 + FLOOR_S
 
 
 @given(rtts_s)
@@ -83,14 +91,29 @@ def test_a_timeout_below_the_floor_lowers_the_floor() -> None:
 
 def test_needless_resends_raise_the_floor_up_to_a_bound() -> None:
     timer = ResendTimer()
-    timer.sample(0.0)
     floors = []
     for _ in range(8):
-        timer.was_needless()
+        timer.sample(0.0)
         floors.append(timer.rto_s)
-    assert floors[0] == 2 * FLOOR_S
+        timer.was_needless()
+    assert floors[:3] == [FLOOR_S, 2 * FLOOR_S, 4 * FLOOR_S]
     assert floors == sorted(floors)
     assert floors[-1] == FLOOR_MAX_S
+
+
+def test_needless_resends_double_the_wait_until_a_round_trip_can_be_measured_again() -> None:
+    timer = ResendTimer()
+    timer.sample(0.05)
+    before_s = timer.rto_s
+    for _ in range(3):
+        timer.was_needless()
+        timer.restart()
+    assert timer.rto_s == pytest.approx(8 * before_s)
+    for _ in range(10):
+        timer.was_needless()
+    assert timer.rto_s == CEILING_S
+    timer.sample(0.05)
+    assert timer.rto_s < 8 * before_s
 
 
 def test_needless_resends_never_shorten_a_wait() -> None:

@@ -47,6 +47,8 @@ class TransferStats:
 
 
 UNPROVEN_SENDS = 3
+# After the third, however short a `timeout` was agreed: the answer may have a long way.
+UNPROVEN_LAST_WAIT_S = 4.0
 
 
 class Machine(ABC):
@@ -83,7 +85,13 @@ class Machine(ABC):
 
     def next_deadline(self) -> float:
         """When `handle_deadline` wants to be called, on the driver's clock."""
-        return min(self._wait_from + self._wait_s(), self._progress_at + self.timer.give_up_s)
+        return min(self._resend_at(), self._progress_at + self.timer.give_up_s)
+
+    def _resend_at(self) -> float:
+        wait_s = self._wait_s()
+        if not self.proven and self._unproven_resends == UNPROVEN_SENDS - 1:
+            wait_s = max(wait_s, UNPROVEN_LAST_WAIT_S)
+        return self._wait_from + wait_s
 
     def _wait_s(self) -> float:
         """How long to wait for an answer to what was sent last."""
@@ -128,7 +136,7 @@ class Machine(ABC):
         self._require_open()
         if now >= self._progress_at + self.timer.give_up_s:
             self._give_up(now)
-        if now < self._wait_from + self._wait_s():
+        if now < self._resend_at():
             return False
         if not self.proven:
             self._unproven_resends += 1

@@ -156,18 +156,25 @@ class Receiver(Machine):
         """A block that is here already."""
         self.stats.duplicates += 1
         newest = self._next - 1
-        if index <= self._seen and self._next - 1 <= index + self._window - 1 < self._ack_at:
-            # The sender has gone back: its window now ends earlier than ours.
-            self._ack_at = index + self._window - 1
+        before = index < self._seen  # the very same block again is more likely a copy that the network made
+        again = index <= self._seen
         self._seen = index
-        if index != newest or (self.complete and self.state is not State.DALLYING):
+        if self.complete:
+            # Any block of a pass says that our last ACK was lost, and one answer to a pass is enough.
+            if again and self.state is State.DALLYING:
+                self._lossy = self._ack_due = True
             return
-        if self._echoes > 0 and not self.complete:
+        top = index + self._window - 1
+        if (before or self._window == 1) and newest <= top < self._ack_at:
+            self._ack_at = top  # the sender has gone back: its window now ends earlier than ours
+        if index != newest:
+            return
+        if self._echoes > 0:
             self._echoes -= 1
             self.stats.needless += 1
             return
         self._lossy = True
-        if self.complete or self._ack_at <= newest:
+        if self._ack_at <= newest:
             self._ack_due = True
 
     def _handle_gap(self, index: int) -> None:

@@ -22,6 +22,8 @@ from blockstep.protocol.wire import Ack, OptionAck
 
 # The last block is acknowledged when the file is on the peer's disk, which takes longer than a round trip.
 SYNC_PATIENCE_S = 0.1
+# An ACK that comes after less than this share of a round trip is the answer to something older.
+RECENT = 0.75
 
 
 class Sender(Machine):
@@ -49,6 +51,9 @@ class Sender(Machine):
         self._resent_to = 0  # blocks up to here went out more than once: no round trip is measured on them
         self._echoes = 0  # repeated ACKs that a window sent twice still has coming
         self._echoes_next = 0
+        # Where the pass ended that was on its way before the current one. Its ACK is still to come and shows no gap: if
+        # we took it for one, two passes would be on their way from then on, and every block go out twice to the end.
+        self._pass_end = 0
         self._answered = -1  # the base for which a repeated ACK was answered
 
     # Loading: the driver moves bytes of the file into the ring.
@@ -156,13 +161,19 @@ class Sender(Machine):
             self._follow(Input.LAST)
             self.stats.blocks = index
             self.stats.payload_bytes = (index - 1) * self.arena.blksize + self._last_bytes
-        elif index < self._high:
+            return
+        top, self._pass_end = self._pass_end, self._next - 1
+        if index < self._high and not (index == top and self._is_recent(now)):
             # A gap inside the window: what is already on its way after it will not be accepted, nor answered.
             self.stats.gaps += 1
             self._resent_to = self._high
             self._next = index + 1
-        else:
+        elif self._next <= index:
             self._next = index + 1
+
+    def _is_recent(self, now: float) -> bool:
+        """What went out last can not have been answered yet."""
+        return now - self._wait_from < RECENT * (self.timer.srtt_s or 0.0)
 
     def _prove(self, now: float) -> None:
         """ACK 0 for our OACK: the peer is where it says it is."""

@@ -47,7 +47,8 @@ class ResendTimer:
             error_s = rtt_s - srtt_s
             self._rttvar_s += (abs(error_s) - self._rttvar_s) / 4
             self.srtt_s = srtt_s + error_s / 8
-        self._base_s = self._bounded(self.srtt_s + 4 * self._rttvar_s)
+        # Where the round trip is steady its variance goes to 0: some room must stay (the G of RFC 6298).
+        self._base_s = self._bounded(self.srtt_s + max(4 * self._rttvar_s, self._floor_s))
         self.rto_s = self._base_s
 
     def back_off(self) -> None:
@@ -66,9 +67,13 @@ class ResendTimer:
         self.rto_s = min(self.rto_s, ceiling_s)
 
     def was_needless(self) -> None:
-        """A resend turned out to be needless: the peer was only slow. Double the floor, up to 200 ms."""
+        """A resend turned out to be needless: the peer was only slow. Double the floor, up to 200 ms, and the wait.
+
+        While everything goes out twice, Karn's rule allows no sample. Without a longer wait that would never end where
+        the round trip has grown: a window on a slow line takes longer than the one block that was measured first.
+        """
         self._floor_s = min(self._floor_s * 2, FLOOR_MAX_S, self._ceiling_s)
-        self._base_s = self._bounded(self._base_s)
+        self._base_s = self._bounded(self._base_s * 2)
         self.rto_s = max(self.rto_s, self._base_s)
 
     def _bounded(self, value_s: float) -> float:
