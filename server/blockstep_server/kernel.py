@@ -6,12 +6,27 @@ The library is loaded at import, so that nothing has to be found after a fork or
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 
-__all__ = ["CAP_NET_BIND_SERVICE", "die_with_parent", "forbid_new_privileges", "keep_capabilities", "set_capabilities"]
+__all__ = [
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_NET_BIND_SERVICE",
+    "FILE_CAPABILITIES",
+    "capabilities",
+    "die_with_parent",
+    "forbid_new_privileges",
+    "keep_capabilities",
+    "set_capabilities",
+    "system_call",
+]
 
+CAP_DAC_OVERRIDE = 1
+CAP_DAC_READ_SEARCH = 2
 CAP_NET_BIND_SERVICE = 10
+FILE_CAPABILITIES = 1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
@@ -47,6 +62,27 @@ def set_capabilities(mask: int) -> bool:
     data = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
     _check(_LIBC.capset(header, data))
     return True
+
+
+def capabilities() -> int:
+    """The permitted capabilities as a bit mask; 0 where the system does not have them."""
+    if _LIBC is None:
+        return 0
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    _check(_LIBC.capget(header, data))
+    return int(data[1]) | int(data[4]) << 32
+
+
+def system_call(number: int, *arguments: int) -> int:
+    """A system call by its number, with integers and addresses. OSError if the kernel refuses it."""
+    if _LIBC is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    result: int = _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
 
 
 def _prctl(option: int, value: int) -> bool:

@@ -103,6 +103,11 @@ class AtomicFileSink:
     ) -> None:
         self.abort()
 
+    @property
+    def directory_fd(self) -> int:
+        """The descriptor of the directory in which the name will be, for a sandbox rule; it stays the sink's."""
+        return self._dir_fd
+
     def writev(self, views: Sequence[memoryview]) -> None:
         """Append all of `views`."""
         self._must_be_open()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from blockstep_server.sandbox import Hold, Sandbox, without
+from blockstep_server.sandbox.confinement import Measure
+from support.alone import run_alone
+
+
+def test_without_anything_it_does_nothing() -> None:
+    sandbox = Sandbox()
+    sandbox.enter()
+    assert sandbox.confine(Hold()) == ()
+    assert sandbox.fds() == ()
+    sandbox.close()
+
+
+def test_switched_off_it_says_why() -> None:
+    sandbox = without("--no-sandbox")
+    assert {measure.words for measure in sandbox.missing} == {"--no-sandbox"}
+    assert [measure.name for measure in sandbox.measures][-1] == "seccomp"
+
+
+def test_a_measure_as_a_line() -> None:
+    assert Measure("landlock", True, "ABI 7").text() == "landlock     on   ABI 7"
+    assert Measure("seccomp", False, "none here").text() == "seccomp      OFF  none here"
+
+
+def test_everything_together_moves_a_file_and_nothing_else(tmp_path: Path) -> None:
+    """An upload with the real sink, from `prepare` to its name, and what the same process may not do meanwhile."""
+    script = """
+    from blockstep.transport.atomic import AtomicFileSink
+    folder = os.open(sys.argv[1], os.O_PATH)
+    sandbox = prepare(Plan(root_fd=folder, writable=True))
+    def upload(name, replace):
+        def step():
+            sandbox.enter()
+            sink = AtomicFileSink(folder, name, replace=replace)
+            sandbox.confine(Hold(upload_dir_fd=sink.directory_fd))
+            sink.writev([memoryview(b"content")])
+            if sandbox.missing == ():
+                assert outcome(lambda: os.open("/", os.O_RDONLY)) == "EPERM"
+            sink.commit()
+        return step
+    print(in_child(upload("new", False)), in_child(upload("new", True)), in_child(upload("new", False)))
+    left = sandbox.fds()
+    sandbox.close()
+    print({outcome(lambda fd=fd: os.fstat(fd)) for fd in left} <= {"EBADF"})
+    """
+    assert run_alone(script, str(tmp_path)) == ["0 0 1", "True"]
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert (tmp_path / "new").read_bytes() == b"content"
+
+
+def test_a_system_without_a_mechanism_runs_without_it() -> None:
+    script = """
+    import platform
+    platform.machine = lambda: "vax"
+    def refuse(*_): raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    landlock.version = refuse
+    sandbox = prepare(Plan(root_fd=os.open("/", os.O_PATH)))
+    print([measure.name for measure in sandbox.missing])
+    print(sandbox.missing[0].words)
+    print(in_child(sandbox.enter, lambda: sandbox.confine(Hold(5))))
+    """
+    assert run_alone(script) == [
+        "['landlock', 'seccomp']",
+        "this system does not have it (Operation not supported)",
+        "0",
+    ]
+
+
+def test_a_mechanism_that_is_refused_when_it_is_tried_is_left_out() -> None:
+    """As in a container whose own filter answers EPERM to one of the calls and not to the others."""
+    script = """
+    def refuse(_fd): raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+    landlock.restrict = refuse
+    sandbox = prepare(Plan(root_fd=os.open("/", os.O_PATH)))
+    print("landlock" in [measure.name for measure in sandbox.missing], sandbox.fds())
+    """
+    assert run_alone(script) == ["True ()"]
+
+
+def test_a_mechanism_that_fails_later_ends_the_transfer() -> None:
+    script = """
+    sandbox = prepare(Plan(root_fd=os.open("/", os.O_PATH)))
+    def refuse(_limits): raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+    limits.enforce = refuse
+    print(outcome(sandbox.enter))
+    """
+    assert run_alone(script) == ["EPERM"]
