@@ -77,7 +77,14 @@ class Approach:
             ceiling_s=self.settings.ceiling_s, give_up_s=max(0.0, min(give_up_s, self.expires_at - time.monotonic()))
         )
         try:
-            return open_udp(request, wanted, address.where, timer=timer, any_source=self.settings.any_source)
+            return open_udp(
+                request,
+                wanted,
+                address.where,
+                timer=timer,
+                any_source=self.settings.any_source,
+                recorder=self.settings.recorder,
+            )
         except TransferFailed as failure:
             if failure.end is End.TIMED_OUT and time.monotonic() >= self.expires_at:
                 raise TransferFailed(End.MAX_TIME, "no answer in time") from None

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import click
 
+from blockstep.capturing import PCAP, captured
 from blockstep_client.address import MODES, Target
 from blockstep_client.display import Display, Verbosity
 from blockstep_client.errors import Stopped
@@ -71,6 +73,7 @@ _SHARED: Final = (
     click.option("-4", "--ipv4", is_flag=True, help="IPv4 only."),
     click.option("-6", "--ipv6", is_flag=True, help="IPv6 only."),
     click.option("--any-source", is_flag=True, help="Take the first answer from any address (broken servers). Unsafe."),
+    PCAP,
     click.option("--json", "as_json", is_flag=True, help="One JSON object for each transfer on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="No bar and no result line; errors still show."),
     click.option("-v", "--verbose", is_flag=True, help="Say what is asked and what is agreed."),
@@ -90,7 +93,7 @@ def get(sources: Sequence[Target], output: str | None, no_clobber: bool, **flags
     jobs = plan_get(sources, output)
     if flags["as_json"] and any(job.writes_standard_output for job in jobs):
         raise click.UsageError("--json and -o - both want standard output.")
-    _run(jobs, _settings(flags, replace=not no_clobber), _verbosity(flags))
+    _run(jobs, _settings(flags, replace=not no_clobber), flags)
 
 
 @click.command(epilog=_ADDRESSES)
@@ -102,15 +105,15 @@ def put(files: Sequence[str], destination: Target, **flags: Any) -> None:
 
     DEST is a remote file, or a remote directory when it ends with a slash or a colon. FILE may be - for standard input.
     """
-    _run(plan_put(files, destination), _settings(flags), _verbosity(flags))
+    _run(plan_put(files, destination), _settings(flags), flags)
 
 
-def _run(jobs: Sequence[Job], settings: Settings, verbosity: Verbosity) -> None:
+def _run(jobs: Sequence[Job], settings: Settings, flags: dict[str, Any]) -> None:
     """Every job in turn, then the exit."""
-    display = Display(verbosity, jobs)
+    display = Display(_verbosity(flags), jobs)
     try:
-        with stoppable():
-            exit_code = _run_each(jobs, settings, display)
+        with captured(flags["pcap"]) as recorder, stoppable():
+            exit_code = _run_each(jobs, replace(settings, recorder=recorder), display)
     except Stopped as stop:
         exit_code = stop.exit_code
     finally:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from blockstep.protocol.options import Wanted
 from blockstep.protocol.timer import CEILING_S
+from blockstep.transport.recording import Recorder
 
 __all__ = ["BLKSIZE_DEFAULT", "RETRIES_DEFAULT", "WINDOWSIZE_DEFAULT", "Settings"]
 
@@ -25,7 +26,10 @@ IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The flags that `get` and `put` share. `mode` None: what the address says, or octet."""
+    """The flags that `get` and `put` share. `mode` None: what the address says, or octet.
+
+    `recorder` notes every datagram, for `--pcap`.
+    """
 
     blksize: int | Literal["auto"] = BLKSIZE_DEFAULT
     windowsize: int = WINDOWSIZE_DEFAULT
@@ -37,6 +41,7 @@ class Settings:
     family: socket.AddressFamily = socket.AF_UNSPEC
     any_source: bool = False
     replace: bool = True
+    recorder: Recorder | None = None
 
     @property
     def ceiling_s(self) -> float:

@@ -16,6 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from blockstep_client.command import get, put
+from blockstep_lab.trace.capture import read_capture
+from blockstep_lab.trace.outcome import Result, outcome_of
+from blockstep_lab.trace.rules import check
 
 SIZES = [0, 1, 511, 512, 513, 1427, 1428, 1429, 1428 * 16, 1428 * 17 + 5]
 WRAP = 8 * 65536 + 3  # at blksize 8 the wire numbers start again
@@ -105,3 +108,22 @@ def test_ipv6(tmp_path: Path) -> None:
     with serving(root, "-b", "[::1]:0") as port:
         put_and_get(tmp_path, f"tftp://[::1]:{port}/a", pattern(5000))
         put_and_get(tmp_path, f"[::1]:{port}/b", pattern(5000), "-6")
+
+
+def test_a_capture_tells_the_whole_transfer(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    content = pattern(1428 * 40 + 7)
+    (root / "file").write_bytes(content)
+    capture = tmp_path / "x.pcapng"
+    with serving(root) as port:
+        out = tmp_path / "out"
+        url = f"tftp://127.0.0.1:{port}/file"
+        result = CliRunner().invoke(get, ["--pcap", str(capture), url, "-o", str(out)])
+        assert result.exit_code == 0, result.output
+    with capture.open("rb") as stream:
+        read = read_capture(stream)
+    (transfer,) = read.transfers
+    assert (read.others, read.repeated, check(transfer)) == (0, 0, [])
+    assert outcome_of(transfer).result is Result.COMPLETE
+    assert transfer.asked == ("127.0.0.1", port)

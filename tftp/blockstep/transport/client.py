@@ -21,6 +21,7 @@ from blockstep.protocol.options import Wanted
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import Request
 from blockstep.transport.pump import error_packet
+from blockstep.transport.recording import Recorder, endpoint_for
 from blockstep.transport.udp import RECEIVE_BYTES, Endpoint
 
 IP_RECVERR = 11
@@ -50,8 +51,9 @@ def open_udp(
     timer: ResendTimer,
     any_source: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
 ) -> Opened:
-    """Send `request` to `server` (a numeric address with port) until it is answered.
+    """Send `request` to `server` (a numeric address with port) until it is answered. `recorder` notes all datagrams.
 
     Raises TransferFailed: PEER_ERROR with the server's code, TIMED_OUT, PEER_GONE where no server listens,
     PEER_BROKE_RULES for an answer that the RFCs do not allow (the server is told).
@@ -61,8 +63,8 @@ def open_udp(
     try:
         _prepare(asking)
         opening = Opening(request, wanted, timer, now=clock())
-        first, source = _ask(asking, opening, _Server(server, any_source), clock)
-        return Opened(Endpoint(_connected(asking, source), asking), opening, first)
+        first, source = _ask(_Asking(asking, recorder), opening, _Server(server, any_source), clock)
+        return Opened(endpoint_for(_connected(asking, source), asking, recorder), opening, first)
     except BaseException:
         asking.close()
         raise
@@ -80,29 +82,27 @@ class _Server:
         return self.any_source or source[0].partition("%")[0] == self.address[0].partition("%")[0]
 
 
-def _ask(
-    asking: socket.socket, opening: Opening, server: _Server, clock: Callable[[], float]
-) -> tuple[bytes, SocketAddress]:
+def _ask(asking: _Asking, opening: Opening, server: _Server, clock: Callable[[], float]) -> tuple[bytes, SocketAddress]:
     """The first answer (empty if it was an OACK) and who gave it."""
     poll = select.poll()
-    poll.register(asking, select.POLLIN)
+    poll.register(asking.sock, select.POLLIN)
     memory = bytearray(RECEIVE_BYTES)
     while True:
         now = clock()
         if now >= opening.next_deadline():
             opening.handle_deadline(now)
         if (packet := opening.poll_request(now)) is not None:
-            _send(asking, packet, server.address)
+            asking.send(packet, server.address)
         if not poll.poll(max(opening.next_deadline() - now, 0.0) * 1000):
             continue
-        got, source = _receive(asking, memory)
+        got, source = asking.receive(memory)
         if source is None or not server.may_be(source):
             continue
         try:
             answered = opening.handle_answer(memoryview(memory)[:got], clock())
         except RemoteError as error:
-            with contextlib.suppress(OSError):
-                asking.sendto(error_packet(error) or b"", source)
+            with contextlib.suppress(OSError, TransferFailed):
+                asking.send(error_packet(error) or b"", source)
             raise TransferFailed(End.PEER_BROKE_RULES, str(error), error.code) from None
         if answered:
             return b"" if opening.by_oack else bytes(memory[:got]), source
@@ -119,29 +119,42 @@ def _prepare(asking: socket.socket) -> None:
     asking.setblocking(False)
 
 
-def _send(asking: socket.socket, packet: bytes, server: SocketAddress) -> None:
-    try:
-        asking.sendto(packet, server)
-    except OSError as error:
-        if error.errno == errno.ECONNREFUSED:
-            raise _nobody_there() from None
-        if error.errno in _UNREACHABLE:
-            raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
-        if error.errno not in (errno.ENOBUFS, errno.EPERM, errno.EAGAIN):
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """The socket from which we ask, connected to nobody yet, and who notes what it carries."""
+
+    sock: socket.socket
+    recorder: Recorder | None
+
+    def send(self, packet: bytes, server: SocketAddress) -> None:
+        """Send one datagram. TransferFailed (PEER_GONE) when it is known that nobody can be reached."""
+        if self.recorder is not None:
+            self.recorder.sent(self.sock, server, packet)
+        try:
+            self.sock.sendto(packet, server)
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                raise _nobody_there() from None
+            if error.errno in _UNREACHABLE:
+                raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
+            if error.errno not in (errno.ENOBUFS, errno.EPERM, errno.EAGAIN):
+                raise
+
+    def receive(self, memory: bytearray) -> tuple[int, SocketAddress | None]:
+        """One datagram into `memory`: its length and who sent it, (0, None) when there is none."""
+        try:
+            got, source = self.sock.recvfrom_into(memory)
+        except BlockingIOError:
+            return 0, None
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                raise _nobody_there() from None
+            if error.errno in _UNREACHABLE:
+                raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
             raise
-
-
-def _receive(asking: socket.socket, memory: bytearray) -> tuple[int, SocketAddress | None]:
-    try:
-        return asking.recvfrom_into(memory)
-    except BlockingIOError:
-        return 0, None
-    except OSError as error:
-        if error.errno == errno.ECONNREFUSED:
-            raise _nobody_there() from None
-        if error.errno in _UNREACHABLE:
-            raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
-        raise
+        if self.recorder is not None:
+            self.recorder.received(self.sock, source, memoryview(memory)[:got])
+        return got, source
 
 
 def _nobody_there() -> TransferFailed:
