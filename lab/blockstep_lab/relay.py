@@ -26,12 +26,16 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from blockstep.protocol.errors import LocalError
+from blockstep.transport.pcapng_writer import PcapngWriter
 from blockstep_lab.conditions import Conditions
 from blockstep_lab.endpoints import LOOPBACK, Address, Endpoint
+from blockstep_lab.relay_capture import RelayCapture
 from blockstep_lab.relay_loop import RelayLoop, RelaySetup
 from blockstep_lab.relay_ports import bound_socket
 from blockstep_lab.relay_report import RelayReport
@@ -48,7 +52,8 @@ class Relay:
 
     `listen` is bound at once (port 0: any free port) and `address` says where; OSError if it can not be had. Conditions
     are `Conditions` or netem's words, rules `Rule` or text. `up` is client to server. Without a seed it takes a random
-    one. `setup` is what it started with, `pid` its process.
+    one. `pcap` is a file for all packets with their fates (LocalError if it cannot be made). `setup` is what it started
+    with, `pid` its process.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Relay:
         seed: int | str | None = None,
         idle_s: float = 120.0,
         most_ports: int = 2048,
+        pcap: Path | str | None = None,
     ) -> None:
         listen_family, listen_address = Endpoint(*listen).resolve_udp()
         family, upstream_address = Endpoint(*upstream).resolve_udp(prefer=listen_family)
@@ -76,11 +82,13 @@ class Relay:
             most_ports=most_ports,
         )
         self._final: RelayReport | None = None
-        with bound_socket(listen_family, listen_address) as listener:
+        with ExitStack() as until_forked:
+            listener = until_forked.enter_context(bound_socket(listen_family, listen_address))
+            writer = until_forked.enter_context(PcapngWriter(pcap, "link")) if pcap is not None else None
             self.address: Address = listener.getsockname()
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                self.pid = _fork_child(listener, theirs, self.setup)
+                self.pid = _fork_child(_Inherited(listener, theirs, writer), self.setup)
         try:
             self._hear()  # the child is ready: it holds no descriptor of ours any more
         except LocalError:
@@ -167,7 +175,18 @@ def _reap(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _fork_child(listener: socket.socket, control: socket.socket, setup: RelaySetup) -> int:
+class _Inherited(NamedTuple):
+    """What the child keeps of its parent's."""
+
+    listener: socket.socket
+    control: socket.socket
+    writer: PcapngWriter | None
+
+    def descriptors(self) -> set[int]:
+        return {each.fileno() for each in self if each is not None}
+
+
+def _fork_child(inherited: _Inherited, setup: RelaySetup) -> int:
     parent = os.getpid()
     with warnings.catch_warnings():
         # From Python 3.12 on a fork warns when there are threads. The child takes no lock that a thread could hold.
@@ -177,7 +196,7 @@ def _fork_child(listener: socket.socket, control: socket.socket, setup: RelaySet
         return pid
     status = 1
     try:
-        _run_child(listener, control, setup, parent)
+        _run_child(inherited, setup, parent)
         status = 0
     except BaseException:  # noqa: BLE001 - whatever it is, this process ends here and must say why
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, traceback.format_exc().encode())
@@ -186,16 +205,17 @@ def _fork_child(listener: socket.socket, control: socket.socket, setup: RelaySet
         os._exit(status)
 
 
-def _run_child(listener: socket.socket, control: socket.socket, setup: RelaySetup, parent: int) -> None:
+def _run_child(inherited: _Inherited, setup: RelaySetup, parent: int) -> None:
     # The parent ends the relay; a Ctrl-C at the terminal reaches both and must not end it before its report.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
-    _close_all_but({0, 1, 2, listener.fileno(), control.fileno()})
+    listener, control, writer = inherited
+    _close_all_but({0, 1, 2} | inherited.descriptors())
     _raise_file_limit(2 * setup.most_ports + 16)
     gc.freeze()
     gc.disable()
-    loop = RelayLoop(listener, setup)
+    loop = RelayLoop(listener, setup, None if writer is None else RelayCapture(writer))
     control.setblocking(False)
     loop.watch(control, lambda: _obey(loop, control))
     control.send(b"ready")

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from blockstep.capturing import PCAP, cannot_write
 from blockstep.exits import ExitCode
+from blockstep.transport.pcapng_writer import CannotCapture
 from blockstep_lab.conditions import Conditions
 from blockstep_lab.endpoints import Endpoint, format_address, parse_endpoint
 from blockstep_lab.link_params import LinkCommand, both_conditions, link_options, parsed
@@ -62,6 +64,7 @@ class _CannotBind(click.ClickException):
     type=parsed(parse_endpoint),
     help="Change the link while it runs: Toxiproxy's HTTP API on this HOST:PORT.",
 )
+@PCAP
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def link(
     *,
@@ -78,9 +81,9 @@ def link(
     link is described in the words of tc-netem(8), the same both ways unless --up or --down say otherwise, or by a name
     (see --links). Clients see one port of the link for each port of the server, and the other way round.
     """
-    up, down = both_conditions(words, up, down)
     as_json, api = options.pop("as_json"), options.pop("api")
-    with _stop_signals() as signals, _start(listen, upstream, up, down, options) as relay, ExitStack() as stack:
+    options["conditions_up"], options["conditions_down"] = both_conditions(words, up, down)
+    with _stop_signals() as signals, _start(listen, upstream, options) as relay, ExitStack() as stack:
         server = None
         if api is not None:
             server = stack.enter_context(_start_api(api, relay))
@@ -90,15 +93,11 @@ def link(
     click.echo(report.to_json() if as_json else report.to_table())
 
 
-def _start(listen: Endpoint, upstream: Endpoint, up: Conditions, down: Conditions, options: dict[str, Any]) -> Relay:
+def _start(listen: Endpoint, upstream: Endpoint, options: dict[str, Any]) -> Relay:
     try:
-        return Relay(
-            (upstream.host, upstream.port),
-            listen=(listen.host, listen.port),
-            conditions_up=up,
-            conditions_down=down,
-            **options,
-        )
+        return Relay((upstream.host, upstream.port), listen=(listen.host, listen.port), **options)
+    except CannotCapture as error:
+        raise cannot_write(error) from error
     except socket.gaierror as error:
         raise _CannotResolve(f"{listen} or {upstream}: {error.strerror}") from error
     except OSError as error:

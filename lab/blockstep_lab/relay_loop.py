@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 from blockstep_lab.conditions import Conditions
 from blockstep_lab.endpoints import Address
 from blockstep_lab.histogram import Histogram
 from blockstep_lab.hop import Hop
+from blockstep_lab.relay_capture import Fate, RelayCapture
 from blockstep_lab.relay_ports import Port, Side, kernel_drops
 from blockstep_lab.relay_report import DirectionReport, RelayReport, Troubles
 from blockstep_lab.rules import Rule, RuleBook
@@ -39,6 +41,17 @@ _MOST_HELD_PACKETS = 100_000
 _MOST_HELD_BYTES = 256 << 20
 # IP and UDP headers, which the link carries and the relay does not see.
 _HEADER_BYTES = {socket.AF_INET: 28, socket.AF_INET6: 48}
+
+
+class _Passage(NamedTuple):
+    """The way of one packet: through which hop, out of which port, to whom; the client's two ports of the relay."""
+
+    hop: Hop
+    out: Port
+    target: Address
+    front: Port
+    back: Port
+
 
 # deliver_at, order of arrival, taken in at, by which socket, to whom, what, in which direction
 _Held = tuple[float, int, float, Port, Address, bytes, str]
@@ -59,10 +72,11 @@ class RelaySetup:
 
 
 class RelayLoop:
-    """One relay; `run` returns after `stop`. Owns the listener and every socket it opens."""
+    """One relay; `run` returns after `stop`. Owns the listener and every socket it opens. `capture` notes packets."""
 
-    def __init__(self, listener: socket.socket, setup: RelaySetup) -> None:
+    def __init__(self, listener: socket.socket, setup: RelaySetup, capture: RelayCapture | None = None) -> None:
         self._setup = setup
+        self._capture = capture
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._held: list[_Held] = []
@@ -112,6 +126,8 @@ class RelayLoop:
                 sweep_at = now + _SWEEP_EVERY_S
                 self._sweep(now)
                 on_sweep()
+        if self._capture is not None:
+            self._capture.flush()
 
     def close(self) -> None:
         """Closes every socket."""
@@ -134,6 +150,7 @@ class RelayLoop:
     def report(self) -> RelayReport:
         """What was counted so far."""
         troubles = Troubles(**{name: getattr(self._troubles, name) for name in Troubles.__slots__})
+        troubles.unrecorded = 0 if self._capture is None else self._capture.unrecorded
         troubles.kernel_drops += sum(kernel_drops(port.sock) for port in [*self._front, *self._back])
         up, down = (self._direction_report(hop) for hop in (self._up, self._down))
         return RelayReport(self._setup.seed, up, down, self._book.report(), troubles)
@@ -167,7 +184,7 @@ class RelayLoop:
             self._troubles.no_ports += 1
             return
         front.last_used = max(front.last_used, now)
-        self._carry(self._up, (back, front.remote), back, packet, now)
+        self._carry(_Passage(self._up, back, front.remote, front, back), packet, now)
 
     def _handle_from_server(self, back: Port, packet: bytes, server: Address, now: float) -> None:
         if server[0] != self._setup.upstream[0]:
@@ -178,7 +195,7 @@ class RelayLoop:
             self._troubles.no_ports += 1
             return
         front.last_used = max(front.last_used, now)
-        self._carry(self._down, (front, back.remote), back, packet, now)
+        self._carry(_Passage(self._down, front, back.remote, front, back), packet, now)
 
     def _open_back(self, client: Address) -> Port | None:
         port = self._back.maybe_open(client, self._book.start_flow)
@@ -192,11 +209,14 @@ class RelayLoop:
             self.watch(port.sock, partial(self._drain, port, self._handle_from_client))
         return port
 
-    def _carry(self, hop: Hop, way: tuple[Port, Address], client: Port, packet: bytes, now: float) -> None:
+    def _carry(self, passage: _Passage, packet: bytes, now: float) -> None:
         """Decides about a packet, sends what is due at once, and holds the rest back."""
-        client.last_used = now
-        out, target = way
-        for deliver_at, copy in hop.admit(packet, now, client.flow):
+        hop, out, target, front, back = passage
+        back.last_used = now
+        deliveries = hop.admit(packet, now, back.flow)
+        if self._capture is not None:
+            self._capture.note(front.sock, back.remote, packet, Fate(hop, deliveries))
+        for deliver_at, copy in deliveries:
             if deliver_at <= now:
                 if self._held and self._held[0][0] <= now:
                     self._flush(now)
@@ -230,6 +250,8 @@ class RelayLoop:
         for side in (self._front, self._back):
             for port in side.pop_idle(now, self._setup.idle_s):
                 self._close_port(port)
+        if self._capture is not None:
+            self._capture.flush()
 
     def _close_port(self, port: Port) -> None:
         self._troubles.kernel_drops += kernel_drops(port.sock)

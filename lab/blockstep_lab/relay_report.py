@@ -29,6 +29,7 @@ class Troubles:
     system_errors: int = 0
     no_ports: int = 0
     strangers: int = 0
+    unrecorded: int = 0
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ _TROUBLES = {
     "system_errors": "the system would not send or receive",
     "no_ports": "too many clients or servers at once; the relay dropped",
     "strangers": "not from the upstream's host, so not passed on",
+    "unrecorded": "the disk took no more, so not in the capture",
 }
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -124,6 +125,12 @@ def test_a_taken_port_exits_as_curl_does() -> None:
         result = run(f":{taken.getsockname()[1]}", "127.0.0.1:69")
     assert result.exit_code == 45
     assert "in use" in result.output
+
+
+def test_a_capture_that_can_not_be_made_is_an_error_at_once(tmp_path: Path) -> None:
+    result = run(":0", "127.0.0.1:9", "--pcap", str(tmp_path / "missing" / "x.pcapng"))
+    assert result.exit_code == 23
+    assert "No such file" in result.output
 
 
 def test_the_named_links_can_be_listed() -> None:

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from blockstep.capturing import PCAP, begin_capture, captured
+from blockstep.capturing import PCAP, captured
 from support.captured import datagrams_in
 
 
@@ -53,5 +53,5 @@ def test_a_full_disk_costs_a_warning() -> None:
 def test_a_capture_begins_empty(tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
     path.write_bytes(b"old")
-    begin_capture(path).close()
-    assert datagrams_in(path) == []
+    with captured(path):
+        assert datagrams_in(path) == []

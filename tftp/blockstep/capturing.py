@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from blockstep.exits import ExitCode
-from blockstep.protocol.errors import LocalError
 
 if TYPE_CHECKING:
-    from blockstep.transport.pcapng_writer import PcapngWriter
+    from blockstep.transport.pcapng_writer import CannotCapture, PcapngWriter
     from blockstep.transport.recording import Recorder
 
-__all__ = ["PCAP", "begin_capture", "captured", "warn_if_cut"]
+__all__ = ["PCAP", "cannot_write", "captured", "warn_if_cut"]
 
 PCAP = click.option(
     "--pcap",
@@ -34,14 +33,9 @@ class _CannotWrite(click.ClickException):
     exit_code: ClassVar[int] = ExitCode.LOCAL_WRITE
 
 
-def begin_capture(path: Path) -> PcapngWriter:
-    """An empty capture at `path`; ClickException (exit code 23) where it cannot be made."""
-    from blockstep.transport.pcapng_writer import PcapngWriter
-
-    try:
-        return PcapngWriter(path)
-    except LocalError as error:
-        raise _CannotWrite(f"--pcap {path}: {error}") from error
+def cannot_write(error: CannotCapture) -> click.ClickException:
+    """What a command raises where its capture cannot be made."""
+    return _CannotWrite(f"--pcap: {error}")
 
 
 def warn_if_cut(writer: PcapngWriter, path: Path) -> None:
@@ -56,9 +50,13 @@ def captured(path: Path | None) -> Iterator[Recorder | None]:
     if path is None:
         yield None
         return
+    from blockstep.transport.pcapng_writer import CannotCapture, PcapngWriter
     from blockstep.transport.recording import Recorder
 
-    writer = begin_capture(path)
+    try:
+        writer = PcapngWriter(path)
+    except CannotCapture as error:
+        raise cannot_write(error) from error
     try:
         yield Recorder(writer)
     finally:

@@ -22,7 +22,7 @@ from typing import Self
 
 from blockstep.protocol.errors import LocalError
 
-__all__ = ["PAYLOAD_LARGEST", "PcapngWriter"]
+__all__ = ["PAYLOAD_LARGEST", "CannotCapture", "PcapngWriter"]
 
 # IPv4: 65,535 less 20 and 8 octets of headers.
 PAYLOAD_LARGEST = 65_507
@@ -36,6 +36,10 @@ _UDP = 17
 _Address = tuple[str, int] | tuple[str, int, int, int]
 
 
+class CannotCapture(LocalError):
+    """The file cannot be made."""
+
+
 class PcapngWriter:
     """Writes datagrams to a pcapng file. Close it, or use it in a `with` block.
 
@@ -44,7 +48,7 @@ class PcapngWriter:
     """
 
     def __init__(self, path: str | Path, interface: str = "blockstep") -> None:
-        """Make (or empty) the file at `path`; LocalError if that fails. `interface` is what it is shown as."""
+        """Make (or empty) the file at `path`; CannotCapture if that fails. `interface` is what it is shown as."""
         self.error: OSError | None = None
         self._blocks = bytearray()
         self._owner = os.getpid()
@@ -53,7 +57,7 @@ class PcapngWriter:
         try:
             self._fd = os.open(path, flags, 0o644)
         except OSError as error:
-            raise LocalError(f"cannot write the capture: {error.strerror}") from error
+            raise CannotCapture(f"cannot write the capture {os.fspath(path)}: {error.strerror}") from error
         self._blocks += _section_block() + _interface_block(interface)
         self.flush()
 
@@ -80,6 +84,10 @@ class PcapngWriter:
         if len(self._blocks) >= _FLUSH_OCTETS or time_ns - self._flushed_ns >= _FLUSH_NS:
             self._flushed_ns = time_ns
             self.flush()
+
+    def fileno(self) -> int:
+        """The file's descriptor, for a process that closes all others."""
+        return self._fd
 
     def flush(self) -> None:
         """Hand all whole blocks to the kernel."""

@@ -51,13 +51,15 @@ class Recorder:
         for start in range(0, size, stride):
             self.writer.write(now_ns, source, destination, view[start : start + stride])
 
-    def sent(self, sock: socket.socket, destination: SocketAddress, packet: bytes) -> None:
+    def sent(self, sock: socket.socket, destination: SocketAddress, packet: bytes, *, comment: str = "") -> None:
         """`packet` is about to leave `sock`, which need not be bound to an address."""
-        self.note(self._local(sock, destination), destination, packet)
+        self.writer.write(self._clock_ns(), self._local(sock, destination), destination, packet, comment=comment)
 
-    def received(self, sock: socket.socket, source: SocketAddress, packet: bytes | bytearray | memoryview) -> None:
+    def received(
+        self, sock: socket.socket, source: SocketAddress, packet: bytes | memoryview, *, comment: str = ""
+    ) -> None:
         """`packet` has arrived at `sock`, which need not be bound to an address."""
-        self.note(source, self._local(sock, source), packet)
+        self.writer.write(self._clock_ns(), source, self._local(sock, source), packet, comment=comment)
 
     def _local(self, sock: socket.socket, peer: SocketAddress) -> SocketAddress:
         """Where `sock` is, as `peer` sees it."""
