@@ -2,9 +2,9 @@
 
 The rules, in the order in which they are tried:
 
-1. `scheme://...` is a URL (RFC 3617): `tftp://host[:port]/path[;mode=octet|netascii]`, `tftp+tcp://` with the same
-   shape, `tftp+unix:///socket:path`. The path is percent-decoded; `?` and `#` are ordinary characters, because TFTP has
-   neither queries nor fragments. `tftp://host/a` asks for `a`, `tftp://host//a` for `/a`.
+1. `scheme://...` is a URL (RFC 3617): `tftp://host[:port]/path[;mode=octet|netascii]`, `tftp+tcp://` and `tftp+tls://`
+   with the same shape, `tftp+unix:///socket:path`. The path is percent-decoded; `?` and `#` are ordinary characters,
+   because TFTP has neither queries nor fragments. `tftp://host/a` asks for `a`, `tftp://host//a` for `/a`.
 2. `host:port/path` when what follows the colon is digits and then a slash.
 3. `host:path` otherwise, the path taken as it stands: no decoding, no `;mode=`, a leading slash kept.
 
@@ -12,7 +12,7 @@ So `host:69/a` is the file `a` at port 69; whoever means a file `69/a` at the us
 An IPv6 address always stands in brackets, with its zone if it needs one: `[fe80::1%eth0]:name`.
 
 Everything that is not an address raises `AddressError`, whose text says what to write instead. This file resolves no
-names, opens nothing, and does not know which transports can be used today.
+names and opens nothing.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Transport(Enum):
 
     UDP = "udp"
     TCP = "tcp"
+    TLS = "tls"
     UNIX = "unix"
 
 
@@ -73,6 +74,12 @@ class Target:
         """The file `name` in this directory."""
         return replace(self, path=self.path + name)
 
+    def over_stream(self, *, tls: bool) -> Target:
+        """The same file over TCP, or TLS; a UNIX socket stays what it is, and TLS stays TLS."""
+        if self.transport in (Transport.UNIX, Transport.TLS):
+            return self
+        return replace(self, transport=Transport.TLS if tls else Transport.TCP)
+
     def __str__(self) -> str:
         """Short and safe to print; for messages, not for parsing."""
         if self.transport is Transport.UNIX:
@@ -95,7 +102,12 @@ def parse_target(text: str) -> Target:
 
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_SCHEMES: Final = {"tftp": Transport.UDP, "tftp+tcp": Transport.TCP, "tftp+unix": Transport.UNIX}
+_SCHEMES: Final = {
+    "tftp": Transport.UDP,
+    "tftp+tcp": Transport.TCP,
+    "tftp+tls": Transport.TLS,
+    "tftp+unix": Transport.UNIX,
+}
 _MODE_SUFFIX: Final = re.compile(r"(.*);mode=([^;/]*)", re.IGNORECASE | re.DOTALL)
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\](.*)", re.DOTALL)
 _PORT_AND_PATH: Final = re.compile(r"([0-9]+)/(.*)", re.DOTALL)

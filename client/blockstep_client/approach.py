@@ -23,7 +23,7 @@ from blockstep_client.address import Target
 from blockstep_client.errors import CannotReach
 from blockstep_client.pathmtu import largest_blksize
 from blockstep_client.resolve import Address, resolve
-from blockstep_client.settings import Settings
+from blockstep_client.settings import BLKSIZE_DEFAULT, Settings
 
 __all__ = ["Approach"]
 
@@ -58,7 +58,7 @@ class Approach:
         return self._ask(last, self.settings.give_up_s)
 
     def _ask(self, address: Address, give_up_s: float) -> Opened:
-        blksize = self.settings.blksize
+        blksize = self.settings.blksize or BLKSIZE_DEFAULT
         wanted = self.settings.wanted(largest_blksize(address) if blksize == "auto" else blksize, self.tsize)
         try:
             return self._ask_for(wanted, address, give_up_s)

@@ -1,8 +1,8 @@
 """`blockstep get` and `blockstep put`: what may stand on the command line, and the exit code.
 
-A command runs its transfers one after another. One that fails does not keep the others from being tried; the exit code
-is that of the first failure (blockstep.exits). A signal ends them all. Which file goes where is decided in `jobs`, how
-it gets there in `session`, what is printed in `display`.
+A command runs its transfers one after another, those through one server's stream over one connection. One that fails
+does not keep the others from being tried; the exit code is that of the first failure (blockstep.exits). A signal ends
+them all. Which file goes where is decided in `jobs`, how it gets there in `session`, what is printed in `display`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from blockstep.capturing import PCAP, captured
-from blockstep_client.address import MODES, Target
+from blockstep.protocol.options import BLKSIZE_LARGEST
+from blockstep.protocol.stream import BLKSIZE_STREAM
+from blockstep_client.address import MODES, Target, Transport
+from blockstep_client.connections import Connections
 from blockstep_client.display import Display, Verbosity
 from blockstep_client.errors import Stopped
 from blockstep_client.jobs import Job, plan_get, plan_put
@@ -34,6 +38,8 @@ A remote file is one of
   HOST:PATH                     192.0.2.1:pxelinux.0
   HOST:PORT/PATH                127.0.0.1:6969/pxelinux.0
   tftp://HOST[:PORT]/PATH       tftp://[2001:db8::1]/a%20b;mode=netascii
+  tftp+tcp://, tftp+tls://      the same over TCP, over TLS
+  tftp+unix:///SOCKET:PATH      tftp+unix:///run/blockstep.sock:pxelinux.0
 Digits and a slash after the first colon are a port. An IPv6 address stands in brackets.
 """
 
@@ -45,14 +51,16 @@ def _transfer_options(command: _Command) -> _Command:
     return command
 
 
+_PEM: Final = click.Path(dir_okay=False, path_type=Path)
 _SHARED: Final = (
     click.option(
-        "-b", "--blksize", type=BlksizeType(), default=BLKSIZE_DEFAULT, show_default=True, metavar="N|auto",
-        help="Bytes in a block, 8 to 65464; auto: the most that the path's MTU takes.",
+        "-b", "--blksize", type=BlksizeType(), metavar="N|auto",
+        help="Bytes in a block, 8 to 65464, on a stream to 1048576; auto: the most that the path's MTU takes.  "
+        f"[default: {BLKSIZE_DEFAULT}, on a stream {BLKSIZE_STREAM}]",
     ),
     click.option(
         "-w", "--windowsize", type=NumberType(1, 65535), default=WINDOWSIZE_DEFAULT, show_default=True, metavar="N",
-        help="Blocks that one acknowledgement covers.",
+        help="Blocks that one acknowledgement covers. A stream has none.",
     ),
     click.option(
         "-t", "--timeout", type=SecondsType(0.01, 255), metavar="SECONDS",
@@ -70,6 +78,11 @@ _SHARED: Final = (
         help="How the file travels, where its address does not say.  [default: octet]",
     ),
     click.option("--no-options", is_flag=True, help="Ask for no options: plain RFC 1350, 512 bytes at a time."),
+    click.option("--tcp", is_flag=True, help="TCP where the address names no transport: HOST:PATH, tftp://."),
+    click.option("--tls", is_flag=True, help="TLS 1.3 over TCP, in the same way, and for tftp+tcp://."),
+    click.option("--cafile", type=_PEM, help="Trust this authority for TLS.  [default: those of the system]"),
+    click.option("--cert", "certificate", type=_PEM, help="Show this certificate to a TLS server that wants one."),
+    click.option("--key", type=_PEM, help="The key of that certificate.  [default: in the same file]"),
     click.option("-4", "--ipv4", is_flag=True, help="IPv4 only."),
     click.option("-6", "--ipv6", is_flag=True, help="IPv6 only."),
     click.option("--any-source", is_flag=True, help="Take the first answer from any address (broken servers). Unsafe."),
@@ -90,7 +103,7 @@ def get(sources: Sequence[Target], output: str | None, no_clobber: bool, **flags
 
     A file appears under its name when all of it is there; until then, and after a failure, what was there before stays.
     """
-    jobs = plan_get(sources, output)
+    jobs = plan_get([_over(source, flags) for source in sources], output)
     if flags["as_json"] and any(job.writes_standard_output for job in jobs):
         raise click.UsageError("--json and -o - both want standard output.")
     _run(jobs, _settings(flags, replace=not no_clobber), flags)
@@ -105,7 +118,7 @@ def put(files: Sequence[str], destination: Target, **flags: Any) -> None:
 
     DEST is a remote file, or a remote directory when it ends with a slash or a colon. FILE may be - for standard input.
     """
-    _run(plan_put(files, destination), _settings(flags), flags)
+    _run(plan_put(files, _over(destination, flags)), _settings(flags), flags)
 
 
 def _run(jobs: Sequence[Job], settings: Settings, flags: dict[str, Any]) -> None:
@@ -123,13 +136,29 @@ def _run(jobs: Sequence[Job], settings: Settings, flags: dict[str, Any]) -> None
 
 def _run_each(jobs: Sequence[Job], settings: Settings, display: Display) -> int:
     first_failure = 0
-    for job in jobs:
-        result = transfer(job, settings, display)
-        display.report(result)
-        if result.stop_code:
-            return result.stop_code
-        first_failure = first_failure or result.exit_code
+    with Connections(settings, display.note) as connections:
+        for job in jobs:
+            result = transfer(job, settings, display, connections)
+            display.report(result)
+            if result.stop_code:
+                return result.stop_code
+            first_failure = first_failure or result.exit_code
     return first_failure
+
+
+def _over(target: Target, flags: dict[str, Any]) -> Target:
+    """The target on the transport that address and flags name together. UsageError where they contradict."""
+    if flags["tls"] or flags["tcp"]:
+        target = target.over_stream(tls=flags["tls"])
+    is_datagrams = target.transport is Transport.UDP
+    blksize = flags["blksize"]
+    if is_datagrams and isinstance(blksize, int) and blksize > BLKSIZE_LARGEST:
+        raise click.UsageError(f"-b {blksize}: a datagram holds at most {BLKSIZE_LARGEST}; --tcp takes larger blocks.")
+    if flags["pcap"] is not None and not is_datagrams:
+        raise click.UsageError("--pcap records datagrams; what TCP really sends is seen by tcpdump alone.")
+    if flags["certificate"] is None and flags["key"] is not None:
+        raise click.UsageError("--key needs --cert.")
+    return target
 
 
 def _settings(flags: dict[str, Any], *, replace: bool = True) -> Settings:
@@ -143,6 +172,9 @@ def _settings(flags: dict[str, Any], *, replace: bool = True) -> Settings:
         use_options=not flags["no_options"],
         family=_family(flags["ipv4"], flags["ipv6"]),
         any_source=flags["any_source"],
+        cafile=flags["cafile"],
+        certificate=flags["certificate"],
+        key=flags["key"],
         replace=replace,
     )
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from blockstep.exits import ExitCode, exit_code_of
 from blockstep.protocol.errors import TftpError
 
-__all__ = ["CannotReach", "CannotResolve", "ClientError", "NotAvailable", "Stopped", "exit_code"]
+__all__ = ["CannotReach", "CannotResolve", "ClientError", "NotTrusted", "Stopped", "exit_code"]
 
 
 class ClientError(TftpError):
@@ -28,10 +28,14 @@ class CannotReach(ClientError):
     exit_code: ClassVar[int] = ExitCode.REFUSED
 
 
-class NotAvailable(ClientError):
-    """The address asks for something that this version cannot do."""
+class NotTrusted(ClientError):
+    """A certificate is not good enough: the server's for us, or ours for the server (`about_us`)."""
 
-    exit_code: ClassVar[int] = ExitCode.USAGE
+    exit_code: ClassVar[int] = ExitCode.NOT_TRUSTED
+
+    def __init__(self, text: str, *, about_us: bool = False) -> None:
+        super().__init__(text)
+        self.about_us = about_us
 
 
 class Stopped(BaseException):

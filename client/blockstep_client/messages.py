@@ -12,7 +12,8 @@ from typing import Final
 
 from blockstep.protocol.errors import End, ErrorCode, LocalError, RemoteError, TransferFailed
 from blockstep.protocol.wire import printable_untrusted
-from blockstep_client.errors import CannotReach, CannotResolve, ClientError
+from blockstep_client.address import Transport
+from blockstep_client.errors import CannotReach, CannotResolve, ClientError, NotTrusted
 from blockstep_client.jobs import Direction, Job
 
 __all__ = ["explain"]
@@ -85,6 +86,27 @@ _NEVER_ANSWERED: Final[dict[End, tuple[str, str]]] = {
     ),
 }
 
+# The same on a stream, with what it says of its end.
+_ON_STREAM: Final[dict[End, tuple[str, str]]] = {
+    End.TIMED_OUT: ("the server stands still", "Try again; on a slow path or a slow disk raise --timeout."),
+    End.PEER_GONE: _BY_END[End.PEER_GONE],
+}
+
+_NEVER_ON_STREAM: Final[dict[Transport, tuple[str, str]]] = {
+    Transport.TCP: (
+        "no connection",
+        "Check the address and its port, and that a server without TLS is there (blockstep serve --tcp PORT).",
+    ),
+    Transport.TLS: (
+        "no connection",
+        "Check that TLS is spoken there (blockstep serve --tls-cert FILE), and whether it wants a --cert of yours.",
+    ),
+    Transport.UNIX: (
+        "no connection",
+        "Check the path of the socket, its permissions, and that a server is there (blockstep serve --unix PATH).",
+    ),
+}
+
 _BY_ERRNO: Final[dict[int, tuple[str, str]]] = {
     errno.ENOENT: ("no such file or directory", "Check the name."),
     errno.ENOTDIR: ("a part of the path is not a directory", "Check the name."),
@@ -115,6 +137,10 @@ _BY_NETWORK_ERRNO: Final[dict[int, tuple[str, str]]] = {
 }
 
 
+_ABOUT_US: Final = "Show one that its authority has signed, with --cert and --key."
+_ABOUT_THE_SERVER: Final = "Name the authority that signed it with --cafile, and the host as the certificate does."
+
+
 def explain(error: BaseException, job: Job, *, answered: bool) -> str:
     """One or two sentences, safe to print, that begin with the file's name.
 
@@ -139,6 +165,8 @@ def _sentences(error: BaseException, job: Job, answered: bool) -> tuple[str, str
         return str(error), "Check the name, or write the address itself."
     if isinstance(error, CannotReach):
         return _of_errno(error.__cause__, _BY_NETWORK_ERRNO, (str(error), "Check the network."))
+    if isinstance(error, NotTrusted):
+        return str(error), _ABOUT_US if error.about_us else _ABOUT_THE_SERVER
     if isinstance(error, ClientError | LocalError):
         return str(error), ""
     return _BY_END[End.STOPPED]
@@ -149,6 +177,9 @@ def _of_failure(error: TransferFailed, job: Job, answered: bool) -> tuple[str, s
         return _of_code(error, job.direction)
     if error.end in (End.LOCAL_READ, End.LOCAL_WRITE):
         return _of_errno(error.__context__, _BY_ERRNO, (error.detail, _BY_END[error.end][1]))
+    if job.target.transport is not Transport.UDP and error.end in _ON_STREAM:
+        what, hint = _ON_STREAM[error.end] if answered else _NEVER_ON_STREAM[job.target.transport]
+        return f"{what} ({error.detail})", hint
     if error.end is End.PEER_GONE and _network_errno(error):
         return _of_errno(error.__context__, _BY_NETWORK_ERRNO, (error.detail, _BY_NETWORK_ERRNO[errno.ENETUNREACH][1]))
     table = _BY_END if answered else {**_BY_END, **_NEVER_ANSWERED}

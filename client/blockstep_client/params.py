@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 import click
 
+from blockstep.protocol.framing import PAYLOAD_LARGEST
+from blockstep.protocol.options import BLKSIZE_SMALLEST
 from blockstep_client.address import AddressError, Target, parse_target
 
 __all__ = ["BlksizeType", "NumberType", "SecondsType", "TargetType"]
@@ -51,10 +53,10 @@ class NumberType(click.ParamType[int]):
 
 
 class BlksizeType(click.ParamType[int | Literal["auto"]]):
-    """A block size (RFC 2348: 8 to 65464), or the word auto."""
+    """A block size (RFC 2348: 8 to 65464; on a stream up to 1 MiB), or the word auto."""
 
     name = "blksize"
-    _number: Final = NumberType(8, 65464)
+    _number: Final = NumberType(BLKSIZE_SMALLEST, PAYLOAD_LARGEST)
 
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None

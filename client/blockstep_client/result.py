@@ -12,6 +12,7 @@ from typing import Any
 from blockstep.protocol.machine import TransferStats
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.wire import printable_untrusted
+from blockstep_client.address import Transport
 from blockstep_client.jobs import Direction, Job
 
 __all__ = ["Failure", "TransferResult"]
@@ -65,7 +66,10 @@ class TransferResult:
 
     def details(self) -> str:
         """What was agreed, and how often something went out again."""
-        return f"blksize {self.agreed.blksize}, windowsize {self.agreed.windowsize}, resends {self.stats.resends}"
+        blksize = f"blksize {self.agreed.blksize}"
+        if self.job.target.transport is not Transport.UDP:
+            return blksize
+        return f"{blksize}, windowsize {self.agreed.windowsize}, resends {self.stats.resends}"
 
     def _record(self) -> dict[str, Any]:
         failure = self.failure

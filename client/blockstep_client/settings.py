@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from blockstep.protocol.options import Wanted
+from blockstep.protocol.stream import BLKSIZE_STREAM, stream_wanted
 from blockstep.protocol.timer import CEILING_S
 from blockstep.transport.recording import Recorder
 
@@ -28,10 +30,12 @@ IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
 class Settings:
     """The flags that `get` and `put` share. `mode` None: what the address says, or octet.
 
+    `blksize` None: what suits the transport. `cafile`, `certificate` and `key` are PEM files, for TLS.
+
     `recorder` notes every datagram, for `--pcap`.
     """
 
-    blksize: int | Literal["auto"] = BLKSIZE_DEFAULT
+    blksize: int | Literal["auto"] | None = None
     windowsize: int = WINDOWSIZE_DEFAULT
     timeout_s: float | None = None
     retries: int = RETRIES_DEFAULT
@@ -41,6 +45,9 @@ class Settings:
     family: socket.AddressFamily = socket.AF_UNSPEC
     any_source: bool = False
     replace: bool = True
+    cafile: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
     recorder: Recorder | None = None
 
     @property
@@ -56,6 +63,13 @@ class Settings:
     def mode_for(self, named_by_address: str | None) -> str:
         """The mode of one transfer: an address that names one is more particular than a flag."""
         return named_by_address or self.mode or "octet"
+
+    def wanted_on_stream(self, tsize: int | None) -> Wanted:
+        """The options to ask for on a stream: no windows, larger blocks; a timeout is how long nothing may move."""
+        if not self.use_options:
+            return Wanted()
+        blksize = BLKSIZE_STREAM if self.blksize is None or self.blksize == "auto" else self.blksize
+        return stream_wanted(blksize=blksize, timeout_s=self.timeout_s, tsize=tsize)
 
     def wanted(self, blksize: int, tsize: int | None) -> Wanted:
         """The options to ask for: `blksize` replaces "auto" by a number, `tsize` is what `Wanted` takes."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -101,6 +102,7 @@ def test_anything_else_says_what_to_write(text: str, said: str) -> None:
 
 def test_the_stream_transports_have_schemes() -> None:
     assert parse_target("tftp+tcp://host:7000/a;mode=octet") == Target(Transport.TCP, "host", 7000, "a", "octet")
+    assert parse_target("tftp+tls://host/a") == Target(Transport.TLS, "host", 69, "a")
     assert parse_target("tftp+unix:///run/x.sock:dir/a") == Target(Transport.UNIX, "/run/x.sock", 0, "dir/a")
     assert parse_target("tftp+unix:///run/a%3Ab:c:d") == Target(Transport.UNIX, "/run/a:b", 0, "c:d")
 
@@ -159,3 +161,18 @@ def test_a_path_is_a_directory_or_has_a_base_name(path: str, directory: bool, ba
 def test_a_child_stands_in_its_directory() -> None:
     assert parse_target("host:dir/").child("a").path == "dir/a"
     assert parse_target("host:").child("a").path == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "tls", "transport"),
+    [
+        ("h:a", False, Transport.TCP),
+        ("h:a", True, Transport.TLS),
+        ("tftp+tcp://h/a", True, Transport.TLS),
+        ("tftp+tls://h/a", False, Transport.TLS),
+        ("tftp+unix:///s:a", True, Transport.UNIX),
+    ],
+)
+def test_a_flag_moves_an_address_to_a_stream(text: str, tls: bool, transport: Transport) -> None:
+    target = parse_target(text)
+    assert target.over_stream(tls=tls) == replace(target, transport=transport)

@@ -28,8 +28,8 @@ from support.scripted_server import scripted, serve
         (put, ["a"], "Missing argument"),
         (get, ["a"], "write HOST:PATH"),
         (put, ["a", "b"], "write HOST:PATH"),
-        (get, ["h:a", "-b", "7"], "from 8 to 65464"),
-        (get, ["h:a", "-b", "1_428"], "from 8 to 65464"),
+        (get, ["h:a", "-b", "7"], "from 8 to 1048576"),
+        (get, ["h:a", "-b", "1_428"], "from 8 to 1048576"),
         (get, ["h:a", "-w", "0"], "from 1 to 65535"),
         (get, ["h:a", "-t", "0"], "from 0.01 to 255 seconds"),
         (get, ["h:a", "-r", "-1"], "from 0 to 1000"),
@@ -37,6 +37,9 @@ from support.scripted_server import scripted, serve
         (get, ["h:a", "--mode", "mail"], "'octet', 'netascii'"),
         (get, ["h:a;mode=mail", "-o", "b", "--json", "-o", "-"], "both want standard output"),
         (get, ["h:a", "-4", "-6"], "-4 and -6"),
+        (get, ["h:a", "-b", "65465"], "a datagram holds at most 65464"),
+        (get, ["h:a", "--tls", "--key", "k"], "--key needs --cert"),
+        (get, ["h:a", "--tcp", "--pcap", "x.pcap"], "--pcap records datagrams"),
         (get, ["h:a", "h:b", "-o", "missing"], "need a directory"),
         (put, ["-", "h:"], "Standard input has no name"),
         (put, ["a", "b", "h:c"], "end it with a slash"),
@@ -63,7 +66,8 @@ def test_help_shows_the_conventions(command: click.Command) -> None:
 def test_the_defaults_of_the_flags_are_those_of_the_settings() -> None:
     defaults = {parameter.name: parameter.default for parameter in get.params}
     settings = Settings()
-    assert (defaults["blksize"], defaults["windowsize"]) == (settings.blksize, settings.windowsize)
+    assert defaults["windowsize"] == settings.windowsize
+    assert settings.blksize is None
     assert defaults["retries"] == settings.retries
 
 
@@ -75,8 +79,8 @@ def run_python(code: str, *arguments: str, stderr: int, directory: Path) -> str:
     return done.stdout.decode()
 
 
-def test_loading_the_commands_loads_no_bar(tmp_path: Path) -> None:
-    code = "import sys, blockstep_client.command; print({'tqdm', 'asyncio'} & set(sys.modules))"
+def test_loading_the_commands_loads_no_bar_and_no_tls(tmp_path: Path) -> None:
+    code = "import sys, blockstep_client.command; print({'tqdm', 'asyncio', 'ssl'} & set(sys.modules))"
     assert run_python(code, stderr=subprocess.STDOUT, directory=tmp_path) == "set()\n"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from blockstep.exits import ExitCode
 from blockstep.protocol.errors import End, LocalError, TransferFailed
-from blockstep_client.errors import CannotReach, CannotResolve, NotAvailable, Stopped, exit_code
+from blockstep_client.errors import CannotReach, CannotResolve, NotTrusted, Stopped, exit_code
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from blockstep_client.errors import CannotReach, CannotResolve, NotAvailable, St
     [
         (CannotResolve("x"), ExitCode.CANNOT_RESOLVE),
         (CannotReach("x"), ExitCode.REFUSED),
-        (NotAvailable("x"), ExitCode.USAGE),
+        (NotTrusted("x"), ExitCode.NOT_TRUSTED),
         (Stopped(2), ExitCode.INTERRUPTED),
         (Stopped(15), ExitCode.TERMINATED),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED),

@@ -11,7 +11,7 @@ from blockstep.protocol.errors import End, ErrorCode, LocalError, RemoteError, T
 from blockstep.protocol.wire import printable_untrusted
 from blockstep.transport.files import sink_at, source_at
 from blockstep_client.address import parse_target
-from blockstep_client.errors import CannotReach, CannotResolve, NotAvailable, Stopped
+from blockstep_client.errors import CannotReach, CannotResolve, NotTrusted, Stopped
 from blockstep_client.jobs import Direction, Job
 from blockstep_client.messages import explain
 
@@ -101,12 +101,27 @@ def test_network_failures_say_which() -> None:
 def test_the_rest_says_its_own_words() -> None:
     assert "has no address" in explain(CannotResolve("h has no address"), GET, answered=False)
     assert "too long" in explain(LocalError("too long"), GET, answered=False)
-    assert "not yet" in explain(NotAvailable("not yet"), GET, answered=False)
+    assert "--cafile" in explain(NotTrusted("self-signed"), GET, answered=False)
+    assert "--cert" in explain(NotTrusted("certificate required", about_us=True), GET, answered=False)
     assert "broke the protocol (DATA is" in explain(
         RemoteError(ErrorCode.ILLEGAL_OPERATION, "DATA is not allowed"), GET, answered=True
     )
     assert "run it again" in explain(Stopped(15), GET, answered=True)
     assert "run it again" in explain(KeyboardInterrupt(), GET, answered=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [("tftp+tcp://h/a", "--tcp"), ("tftp+tls://h/a", "--tls-cert"), ("tftp+unix:///s:a", "--unix")],
+)
+def test_on_a_stream_the_words_are_not_those_of_datagrams(address: str, hint: str) -> None:
+    job = Job(Direction.GET, parse_target(address), "a")
+    never = explain(TransferFailed(End.PEER_GONE, "no server listens there"), job, answered=False)
+    assert "no connection (no server listens there)" in never
+    assert hint in never
+    assert "UDP" not in explain(TransferFailed(End.TIMED_OUT, "no answer for 3 s"), job, answered=False)
+    later = explain(TransferFailed(End.TIMED_OUT, "nothing moved for 3 s"), job, answered=True)
+    assert "stands still (nothing moved for 3 s)" in later
 
 
 def test_local_names_are_escaped() -> None:

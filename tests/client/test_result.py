@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,11 @@ def test_the_line_for_people(size: int, said: str) -> None:
     assert said in line
     assert line.endswith("blksize 1428, windowsize 16, resends 2")
     assert line.isprintable()
+
+
+def test_a_stream_has_no_windows_and_no_resends() -> None:
+    over_tcp = replace(result(5), job=Job(Direction.GET, parse_target("tftp+tcp://h/a"), "b"))
+    assert over_tcp.line().endswith("blksize 1428")
 
 
 def test_no_time_has_no_rate() -> None:

@@ -23,6 +23,14 @@ def test_the_time_to_give_up_is_every_try_together() -> None:
     assert Settings().give_up_s == 24.0
 
 
+def test_on_a_stream_blocks_are_larger_and_windows_unknown() -> None:
+    assert Settings().wanted_on_stream(0).to_options() == (("tsize", "0"), ("blksize", "262144"))
+    assert Settings(blksize="auto").wanted_on_stream(0) == Settings().wanted_on_stream(0)
+    asked = Settings(blksize=1428, windowsize=64, timeout_s=2.0).wanted_on_stream(None)
+    assert asked.to_options() == (("blksize", "1428"), ("timeout", "2"))
+    assert Settings(use_options=False).wanted_on_stream(0) == Wanted()
+
+
 def test_an_address_that_names_a_mode_wins() -> None:
     assert Settings(mode="netascii").mode_for("octet") == "octet"
     assert Settings(mode="netascii").mode_for(None) == "netascii"

@@ -1,7 +1,7 @@
 """The one place for exit codes.
 
 They follow curl, click and the shells, so that a script knows them already: 0, 2 usage, 6 resolve, 7 refused, 23 and 26
-local write and read, 28 timeout, 45 cannot bind, 67 + n for TFTP error n, 128 + signal.
+local write and read, 28 timeout, 45 cannot bind, 60 certificate not trusted, 67 + n for TFTP error n, 128 + signal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     LOCAL_READ = 26
     TIMED_OUT = 28
     CANNOT_BIND = 45
+    NOT_TRUSTED = 60
     TFTP_ERROR = 67
     INTERRUPTED = 130
     TERMINATED = 143
