@@ -61,6 +61,13 @@ class SendDriver(Driver):
         self._load_blocks = load_blocks
         self._offset = 0
 
+    @property
+    def in_last_window(self) -> bool:
+        """All that came before the last window has been acknowledged by a peer that has answered."""
+        machine = self.sender
+        rest = len(self.content) - machine.acknowledged_bytes
+        return machine.proven and rest < machine.agreed.windowsize * machine.agreed.blksize
+
     def flush(self, now: float) -> list[bytes]:
         out = super().flush(now)
         sender = self.sender

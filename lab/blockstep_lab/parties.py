@@ -23,7 +23,7 @@ from blockstep.protocol.wire import ErrorPacket, Opcode, OptionAck, Request, ack
 from blockstep_lab.drivers import Driver, ReceiveDriver, SendDriver, ring
 from blockstep_lab.simnet import Send, SimAddress, SimNet
 
-__all__ = ["LISTENER", "Client", "Listener", "Party", "Plan"]
+__all__ = ["LISTENER", "Client", "Listener", "Party", "Plan", "served"]
 
 LISTENER: SimAddress = ("server", 69)
 # A client asks again so many times, as `blockstep get` does unless it is told otherwise.
@@ -68,7 +68,8 @@ class Plan:
 class Party:
     """One end of a transfer after its request: a driver whose packets go to one peer.
 
-    `delivered_at` is when this end knew that the file was whole, `error` how it ended otherwise, `sent` counts packets.
+    `delivered_at` is when this end knew that the file was whole, `error` how it ended otherwise, `sent` counts packets;
+    `heard_at` is when the peer said something last.
     """
 
     def __init__(self, send: Send, peer: SimAddress) -> None:
@@ -78,6 +79,7 @@ class Party:
         self.delivered_at: float | None = None
         self.sent = 0
         self.last_sent_at = 0.0
+        self.heard_at = 0.0
         self._send = send
 
     @property
@@ -98,6 +100,7 @@ class Party:
         if driver is None or self.error is not None or driver.machine.finished:
             return  # its socket is closed
         if source == self.peer:
+            self.heard_at = now
             self.step(driver.take, data, now)
         else:
             self._send(_UNKNOWN_TID, source)
@@ -229,24 +232,34 @@ class Listener:
         agreed, oack = negotiate(request, self._plan.limits, len(self._plan.content))
 
         def serve(send: Send) -> Party:  # begun before it is attached: the network asks for its deadline then
-            return self._begin(Party(send, source), request, (agreed, oack), now)
+            return served(send, source, request, plan=self._plan, granted=(agreed, oack), now=now)
 
         self.parties.append(serve(self._send) if self._plan.single_port else self._net.attach((LISTENER[0], 0), serve))
 
-    def _begin(self, party: Party, request: Request, granted: tuple[Agreed, OptionAck | None], now: float) -> Party:
-        plan = self._plan
-        agreed, oack = granted
-        ceiling_s = plan.ceiling_s(agreed)
-        timer = ResendTimer(ceiling_s=ceiling_s, give_up_s=max(GIVE_UP_S, 2 * ceiling_s))
-        opening = oack.to_bytes() if oack else None
-        driver: Driver
-        if request.opcode is Opcode.RRQ:
-            driver = plan.sending(Role.SERVE_READ, agreed, timer, now=now, opening=opening)
-        else:
-            driver = ReceiveDriver(Receiver(Role.SERVE_WRITE, agreed, timer, now=now, opening=opening or ack_bytes(0)))
-        party.driver = driver
-        party.step(driver.flush, now)
-        return party
+
+def served(
+    send: Send,
+    peer: SimAddress,
+    request: Request,
+    *,
+    plan: Plan,
+    granted: tuple[Agreed, OptionAck | None],
+    now: float,
+) -> Party:
+    """The server's end of the transfer that `request` asks for; its first packet has been sent."""
+    party = Party(send, peer)
+    agreed, oack = granted
+    ceiling_s = plan.ceiling_s(agreed)
+    timer = ResendTimer(ceiling_s=ceiling_s, give_up_s=max(GIVE_UP_S, 2 * ceiling_s))
+    opening = oack.to_bytes() if oack else None
+    driver: Driver
+    if request.opcode is Opcode.RRQ:
+        driver = plan.sending(Role.SERVE_READ, agreed, timer, now=now, opening=opening)
+    else:
+        driver = ReceiveDriver(Receiver(Role.SERVE_WRITE, agreed, timer, now=now, opening=opening or ack_bytes(0)))
+    party.driver = driver
+    party.step(driver.flush, now)
+    return party
 
 
 def _is_over(party: Party) -> bool:
