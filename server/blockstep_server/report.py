@@ -142,9 +142,11 @@ def _complete(record: TransferRecord) -> str:
     return f"complete, {_amount(record)}, {record.mode}{options}{counters}"
 
 
-def _resends(record: TransferRecord) -> str:
-    """On a stream nothing is sent again by us."""
-    return f", {record.resends} resends" if record.transport == "udp" else ""
+def _how_far(record: TransferRecord) -> str:
+    """What had moved, if it was known what should. On a stream nothing is sent again by us."""
+    if not record.op:
+        return ""
+    return f", after {_amount(record)}" + (f", {record.resends} resends" if record.transport == "udp" else "")
 
 
 def _reason(record: TransferRecord) -> str:
@@ -161,7 +163,7 @@ _OUTCOME: dict[Result, Callable[[TransferRecord], str]] = {
     Result.COMPLETE: _complete,
     Result.PROBE: lambda _: "probe, asked for the size only",
     Result.REFUSED: lambda record: f"refused: {_reason(record)}",
-    Result.FAILED: lambda record: f"failed: {_reason(record)}, after {_amount(record)}{_resends(record)}",
+    Result.FAILED: lambda record: f"failed: {_reason(record)}{_how_far(record)}",
     Result.IGNORED: lambda record: f"ignored: {_reason(record)}",
     Result.CRASHED: lambda record: f"crashed: {_reason(record)}",
 }
