@@ -113,11 +113,13 @@ class RunningServer(Supervised):
 def running_server(root: Path, *options: str) -> Iterator[RunningServer]:
     """`blockstep serve` on free ports of the loopback addresses; checked and gone afterwards.
 
-    `options` stand after our own; one of them that is `-b` replaces both addresses.
+    `options` stand after our own; one of them that is `-b` replaces both addresses. Started by root it stays root, for
+    a test's directory is nobody else's to read.
     """
     binds = () if "-b" in options else _BINDS
+    user = () if "--user" in options or os.geteuid() else ("--user", "root")
     serve = [sys.executable, "-W", "error", "-m", "blockstep", "serve", os.fspath(root)]
-    argv = [*serve, "--log-format", "json", "-v", *binds, *options]
+    argv = [*serve, "--log-format", "json", "-v", *binds, *user, *options]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with RunningServer(argv, env=environ, start_new_session=True) as server:
         yield server
