@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from blockstep_server.sandbox import Hold, Plan, Sandbox, prepare
+from blockstep_server.sandbox import Hold, Needs, Plan, Sandbox, prepare
 
 Step = Callable[[], object]
 ROW = "{:<24} {:>9} {:>9} {:>9} {:>9}"
@@ -42,7 +42,7 @@ def both_steps(sandbox: Sandbox, hold: Hold) -> Step:
     """What a child does."""
 
     def step() -> None:
-        sandbox.enter()
+        sandbox.enter(Needs(uploads=True, upload_bytes=1 << 30))
         sandbox.confine(hold)
 
     return step
@@ -56,7 +56,7 @@ def cases(sandbox: Sandbox, dir_fd: int) -> dict[str, Step]:
         **{f"with {name} alone": both_steps(each, Hold(1 << 20)) for name, each in alone.items()},
         "all, to send": both_steps(sandbox, Hold(1 << 20)),
         "all, to take an upload": both_steps(sandbox, Hold(upload_dir_fd=dir_fd)),
-        "all, for a connection": lambda: sandbox.enter(connection=True),
+        "all, for a connection": lambda: sandbox.enter(Needs(connection=True)),
     }
 
 
@@ -64,7 +64,7 @@ def main(rounds: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         dir_fd = os.open(folder, os.O_PATH)
-        sandbox = prepare(Plan(root_fd=dir_fd, writable=True))
+        sandbox = prepare(Plan(root_fd=dir_fd))
         kinds = cases(sandbox, dir_fd)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
         gc.freeze()

@@ -116,6 +116,7 @@ def demo() -> bool:
         made, served, fetched = (Path(scratch, name) for name in ("made", "served", "fetched"))
         for directory in (made, served, fetched):
             directory.mkdir()
+        served.chmod(0o777)  # a server that root starts becomes nobody; nobody else can get in here
         sources = [*committed_files(), make(made, LARGE_FILE)]
         with running_server(served) as port:
             print(f"A server is on 127.0.0.1:{port}; {len(sources)} files go there and come back.", flush=True)

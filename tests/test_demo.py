@@ -9,6 +9,7 @@ import pytest
 
 from demo import DemoError, running_server, there_and_back
 from make import FOLDER, committed_files
+from support.ownership import hand_over
 
 
 @pytest.mark.slow
@@ -37,6 +38,7 @@ def test_a_server_that_does_not_start_is_told_with_its_own_words(tmp_path: Path)
 def test_a_file_that_changed_on_its_way_is_noticed(tmp_path: Path) -> None:
     served, fetched = tmp_path / "served", tmp_path / "fetched"
     served.mkdir()
+    hand_over(served)
     fetched.mkdir()
     forged = tmp_path / "switch.cfg"
     forged.write_bytes(b"not what the manifest says")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from blockstep_server.child import Body
 from blockstep_server.clerk import Service
@@ -33,6 +34,7 @@ class Bodies:
         def body(telling: Telling) -> TransferRecord:
             ports = service.config.port_range
             mine = sockets or open_fresh_port(arrival, ports, random.SystemRandom())
+            service.sandbox.enter(service.needs)
             return serve_request(arrival.data, mine, service, blank_record(arrival), telling=telling)
 
         return body
@@ -42,6 +44,7 @@ class Bodies:
         service = self.service
 
         def body(telling: Telling) -> None:
+            service.sandbox.enter(replace(service.needs, connection=True))
             serve_stream(connection, service, telling)
 
         return body

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from blockstep.exits import exit_code_of
 from blockstep.protocol.errors import RemoteError, TransferFailed
@@ -20,6 +20,7 @@ from blockstep.transport.files import FileSource, NetasciiSink, NetasciiSource, 
 from blockstep_server.config import ServerConfig
 from blockstep_server.paths import Root
 from blockstep_server.report import Result, TransferRecord
+from blockstep_server.sandbox import CannotConfine, Hold, Needs, Sandbox
 from blockstep_server.telling import Telling
 from blockstep_server.upload_policy import open_upload
 
@@ -32,15 +33,29 @@ class Service:
 
     config: ServerConfig
     root: Root
+    sandbox: Sandbox = field(default_factory=Sandbox)
 
-    def open_source(self, request: Request) -> Source:
-        """The file that a read request names, as it travels in its mode. RemoteError if there is none for the peer."""
+    @property
+    def needs(self) -> Needs:
+        """What a child must be able to do before its request has been read."""
+        return Needs(uploads=self.config.writable, upload_bytes=self.config.max_upload_bytes)
+
+    def open_source(self, request: Request, *, confine: bool = False) -> Source:
+        """The file that a read request names, as it travels in its mode. RemoteError if there is none for the peer.
+
+        `confine`: this process will never open another one, and gives up whatever it could do that for.
+        """
         fd, _status = self.root.open_for_reading(request.filename)
         source = FileSource(fd)
+        if confine:
+            self.sandbox.confine(Hold(size_bytes=source.size_bytes))
         return NetasciiSource(source) if request.mode == "netascii" else source
 
-    def open_sink(self, request: Request, agreed: Agreed) -> Sink:
-        """Where what a write request sends will go. RemoteError if the peer may not, before anything has come."""
+    def open_sink(self, request: Request, agreed: Agreed, *, confine: bool = False) -> Sink:
+        """Where what a write request sends will go. RemoteError if the peer may not, before anything has come.
+
+        `confine` as for `open_source`.
+        """
         sink = open_upload(
             self.root,
             request.filename,
@@ -48,6 +63,12 @@ class Service:
             expected_bytes=agreed.tsize,
             max_bytes=self.config.max_upload_bytes,
         )
+        if confine:
+            try:
+                self.sandbox.confine(Hold(upload_dir_fd=sink.directory_fd))
+            except CannotConfine:
+                sink.abort()
+                raise
         return NetasciiSink(sink) if request.mode == "netascii" else sink
 
 

@@ -30,7 +30,7 @@ _EPILOG = """
 \b
 Examples:
   blockstep serve -b 127.0.0.1 -p 6969 .       try it out, no privileges needed
-  sudo blockstep serve --user nobody /srv/tftp   the usual port, without root's rights
+  sudo blockstep serve --user tftp /srv/tftp     the usual port, without root's rights
   blockstep serve -p 6969 -W --max-upload 64M .  take uploads that replace nothing
   blockstep serve -p 6969 --tcp 6970 .           the same files over TCP
 """
@@ -96,7 +96,13 @@ _PARAMETERS: Final = (
         help="Never serve these networks, whatever --allow says; repeatable."),
     click.option("--drain-timeout", "drain_timeout_s", default=30.0, show_default=True, type=click.FloatRange(min=0),
         metavar="SECONDS", help="How long a stop waits for running transfers. A second signal cuts it short."),
-    click.option("--user", metavar="NAME", help="After binding, become this user and give up all rights of root."),
+    click.option("--user", metavar="NAME", help="After binding, become this user and give up all rights of root. "
+        "root: stay root, with its right to read and write files and no other.  [default: nobody, if started as root]"),
+    click.option("--sandbox/--no-sandbox", default=True, show_default=True,
+        help="Each transfer gives up, as far as this system can, everything but the file that it moves."),
+    click.option("--print-sandbox", is_flag=True, help="Show what that is on this system, with --user, and exit."),
+    click.option("--nice", default=0, show_default=True, type=click.IntRange(0, 19), metavar="N",
+        help="Let transfers stand back behind other work of this machine, by so much."),
     click.option("--pidfile", type=click.Path(dir_okay=False, path_type=Path),
         help="Write the process id to this file."),
     click.option("--log-format", default="text", show_default=True,
@@ -131,12 +137,22 @@ def serve(ctx: click.Context, /, **words: Any) -> int:
 
     try:
         config = _config(words)
+        if ctx.params["print_sandbox"]:
+            return _print_sandbox(config)
         reread = None if settings_file(ctx) is None else lambda: _config(words_again(ctx))
         return start(config, Reporter(LogOutput(_STDERR), config.log_format, config.verbosity), reread=reread)
     except CannotBind as error:
         raise _CannotBind(str(error)) from error
     except LocalError as error:
         raise _CannotBegin(str(error)) from error
+
+
+def _print_sandbox(config: ServerConfig) -> int:
+    from blockstep_server.serving import describe_sandbox
+
+    for line in describe_sandbox(config):
+        click.echo(line)
+    return 0
 
 
 class _CannotBegin(click.ClickException):
@@ -151,6 +167,7 @@ def _config(words: dict[str, Any]) -> ServerConfig:
     """The words of the command line as a configuration. LocalError where they contradict each other."""
     if words.pop("create") and words["uploads"] == UploadPolicy.NONE.value:
         words["uploads"] = UploadPolicy.CREATE.value
+    words.pop("print_sandbox", None)  # of no matter to a server that runs
     if words.pop("quiet"):
         words["verbosity"] = -1
     for several in ("tcp", "unix", "allow", "deny"):

@@ -68,6 +68,8 @@ class ServerConfig:
     user: str | None = None
     pidfile: Path | None = None
     debug_no_fork: bool = False
+    sandbox: bool = True
+    nice: int = 0
 
     def __post_init__(self) -> None:
         if self.single_port and self.port_range:
@@ -98,6 +100,7 @@ class ServerConfig:
         _within("--max-sessions", self.max_sessions, 1, 1_000_000)
         _within("--max-per-client", self.max_per_client, 1, 1_000_000)
         _within("--max-time", self.max_time_s, 0.01, 10_000_000)
+        _within("--nice", self.nice, 0, 19)
         _within("--drain-timeout", self.drain_timeout_s, 0, 10_000_000)
 
     @property

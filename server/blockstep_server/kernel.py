@@ -18,6 +18,7 @@ __all__ = [
     "capabilities",
     "die_with_parent",
     "forbid_new_privileges",
+    "forget_capabilities",
     "keep_capabilities",
     "set_capabilities",
     "system_call",
@@ -26,10 +27,12 @@ __all__ = [
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 CAP_NET_BIND_SERVICE = 10
+_CAP_SETPCAP = 8
 FILE_CAPABILITIES = 1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -62,6 +65,21 @@ def set_capabilities(mask: int) -> bool:
     data = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
     _check(_LIBC.capset(header, data))
     return True
+
+
+def forget_capabilities(*, all_but: int) -> None:
+    """Take from the bounding set what no program of ours shall ever have again. OSError; needs CAP_SETPCAP.
+
+    Who has not that capability could not use the others to gain more either: it is left alone.
+    """
+    if not capabilities() & 1 << _CAP_SETPCAP:
+        return
+    for number in range(64):
+        if not all_but & 1 << number:
+            try:
+                _prctl(_PR_CAPBSET_DROP, number)
+            except OSError:  # one past the last that this kernel has
+                return
 
 
 def capabilities() -> int:

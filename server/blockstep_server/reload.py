@@ -54,6 +54,8 @@ RESTART: Final = {
     "one_off": "one-off",
     "debug_no_fork": "debug-no-fork",
     "user": "user",
+    "sandbox": "sandbox",
+    "nice": "nice",
     "pidfile": "pidfile",
 }
 """The same for those that a restart takes."""

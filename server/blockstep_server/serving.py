@@ -11,6 +11,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from blockstep_server.doors import Door, open_doors, try_url
 from blockstep_server.paths import Root
 from blockstep_server.reload import merge
 from blockstep_server.report import Reporter
+from blockstep_server.sandbox import Plan, Sandbox, prepare, without
 from blockstep_server.status_report import describe
 from blockstep_server.stream_listener import StreamListener
 from blockstep_server.supervisor import Host, Listener, Phase, Supervisor
@@ -35,7 +37,7 @@ from blockstep_server.unforked import Unforked
 from blockstep_server.unix_socket import bound_unix
 from blockstep_server.upload_policy import UploadPolicy
 
-__all__ = ["start"]
+__all__ = ["describe_sandbox", "start"]
 
 _LOWEST_FREE_PORT = 1024
 _CONTROL_MODE = 0o600
@@ -49,26 +51,55 @@ def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], Serv
     `reread` gives the configuration as it would be now, or LocalError; None where it comes from nothing that changes.
     """
     with contextlib.ExitStack() as cleanup:
-        identity = privileges.find_user(config.user) if config.user else None
+        identity = privileges.wanted(config.user)
         doors = open_doors(config, _tls_context(config), cleanup)
         control = None
         if config.control is not None:
             made = bound_unix(config.control, mode=_CONTROL_MODE, backlog=_CONTROL_BACKLOG)
             control = cleanup.enter_context(made)
-        service = Service(config, cleanup.enter_context(Root(config.root)))
+        root = cleanup.enter_context(Root(config.root))
         if config.writable:
-            _sweep(service.root, reporter)
+            _sweep(root, reporter)
         if config.pidfile is not None:
             cleanup.enter_context(_pidfile(config.pidfile))
-        if identity is not None:
-            low_port = any(door.transport == "udp" and door.port < _LOWEST_FREE_PORT for door in doors)
-            privileges.become(identity, keep_low_ports=config.single_port and low_port)
+        low_port = any(door.transport == "udp" and door.port < _LOWEST_FREE_PORT for door in doors)
+        privileges.become(identity, keep_low_ports=config.single_port and low_port)
+        sandbox = cleanup.enter_context(contextlib.closing(_sandbox(config, root)))
+        _say_what_is_missing(sandbox, reporter)
+        service = Service(config, root, sandbox)
         if config.debug_no_fork:
             return _serve_one_here(doors, service, reporter)
         server = _Server(doors, service, reporter, reread)
         if control is not None:
             cleanup.enter_context(contextlib.closing(Control(control, server.supervisor, server.commands)))
         return server.run()
+
+
+def describe_sandbox(config: ServerConfig) -> list[str]:
+    """What a server with this configuration gives up here, in lines for people. This process has given it up then.
+
+    LocalError as for `start`, but nothing is bound.
+    """
+    low_port = config.single_port and config.udp and config.port < _LOWEST_FREE_PORT
+    with Root(config.root) as root:
+        held = privileges.become(privileges.wanted(config.user), keep_low_ports=low_port)
+        with contextlib.closing(_sandbox(config, root)) as sandbox:
+            return [held, *(measure.text() for measure in sandbox.measures)]
+
+
+def _sandbox(config: ServerConfig, root: Root) -> Sandbox:
+    plan = Plan(root_fd=root.fileno(), nice=config.nice)
+    if config.debug_no_fork:
+        return without("--debug-no-fork", plan)
+    return prepare(plan) if config.sandbox else without("--no-sandbox", plan)
+
+
+def _say_what_is_missing(sandbox: Sandbox, reporter: Reporter) -> None:
+    by_reason: dict[str, list[str]] = {}
+    for measure in sandbox.missing:
+        by_reason.setdefault(measure.words, []).append(measure.name)
+    for reason, names in by_reason.items():
+        reporter.note(f"transfers are not confined by {', '.join(names)}: {reason}", -1)
 
 
 def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
@@ -86,14 +117,20 @@ def _sweep(root: Root, reporter: Reporter) -> None:
 @contextlib.contextmanager
 def _pidfile(path: Path) -> Iterator[None]:
     try:
-        path.write_text(f"{os.getpid()}\n", encoding="ascii")
+        dir_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644, dir_fd=dir_fd)
+        os.write(fd, f"{os.getpid()}\n".encode())
     except OSError as error:
         raise LocalError(f"--pidfile {path}: {error.strerror}") from None
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # after --user the directory may no longer be ours to change
-            path.unlink()
+        # As another user we may no longer be allowed to take the name away, nor to walk the path to it.
+        os.ftruncate(fd, 0)
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(path.name, dir_fd=dir_fd)
+        os.close(dir_fd)
 
 
 # What is said
@@ -129,7 +166,7 @@ def _policy(config: ServerConfig) -> Policy:
 
 
 def _listeners(doors: Sequence[Door], host: Host, bodies: Bodies) -> Iterator[Listener]:
-    keep_fds = (bodies.service.root.fileno(),)
+    keep_fds = (bodies.service.root.fileno(), *bodies.service.sandbox.fds())
     single_port = bodies.service.config.single_port
     for door in doors:
         if door.transport == "udp":
@@ -200,7 +237,7 @@ class _Server:
             raise LocalError("there is nothing to reload: no settings file was given (blockstep --config FILE serve)")
         service = self._bodies.service
         reloaded = merge(service.config, self._reread())
-        self._bodies.service = Service(reloaded.config, service.root)
+        self._bodies.service = replace(service, config=reloaded.config)
         self.supervisor.admission.policy = _policy(reloaded.config)
         self.supervisor.drain_timeout_s = reloaded.config.drain_timeout_s
         self._reporter.note(str(reloaded))

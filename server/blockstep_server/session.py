@@ -99,7 +99,7 @@ class _Session:
             self._serve_write(request)
 
     def _serve_read(self, request: Request) -> None:
-        with contextlib.closing(self._service.open_source(request)) as source:
+        with contextlib.closing(self._service.open_source(request, confine=True)) as source:
             opening = self._negotiate(request, source.size_bytes)
             sender = Sender(
                 Role.SERVE_READ,
@@ -113,7 +113,7 @@ class _Session:
 
     def _serve_write(self, request: Request) -> None:
         opening = self._negotiate(request, None) or ack_bytes(0)
-        sink = self._service.open_sink(request, self._agreed)
+        sink = self._service.open_sink(request, self._agreed, confine=True)
         receiver = Receiver(Role.SERVE_WRITE, self._agreed, self._timer(), now=self._clock(), opening=opening)
         run_receiver(self._pump_for(receiver), receiver, sink)
 

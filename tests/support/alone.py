@@ -12,7 +12,7 @@ __all__ = ["HEAD", "run_alone"]
 HEAD = '''
 import errno, os, resource, signal, socket, sys
 from blockstep_server import kernel
-from blockstep_server.sandbox import Hold, Plan, landlock, limits, prepare, seccomp, syscalls
+from blockstep_server.sandbox import CannotConfine, Hold, Needs, Plan, landlock, limits, prepare, seccomp, syscalls
 from blockstep_server.sandbox.landlock import Access
 
 def outcome(attempt):

@@ -7,7 +7,7 @@ nothing else. `Sandbox.measures` says what is in force, for `--print-sandbox` an
 
 from __future__ import annotations
 
-from blockstep_server.sandbox.confinement import Measure, Sandbox, prepare, without
-from blockstep_server.sandbox.mechanisms import Hold, Plan
+from blockstep_server.sandbox.confinement import CannotConfine, Measure, Sandbox, prepare, without
+from blockstep_server.sandbox.mechanisms import Hold, Needs, Plan
 
-__all__ = ["Hold", "Measure", "Plan", "Sandbox", "prepare", "without"]
+__all__ = ["CannotConfine", "Hold", "Measure", "Needs", "Plan", "Sandbox", "prepare", "without"]

@@ -7,14 +7,20 @@ then and fails later ends the transfer: nobody is served with less than what was
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blockstep_server import kernel
 from blockstep_server.sandbox import preload
-from blockstep_server.sandbox.mechanisms import ALL, Hold, Mechanism, Plan, release
+from blockstep_server.sandbox.mechanisms import ALL, Hold, Mechanism, Needs, Plan, Priority, release
 
-__all__ = ["Measure", "Sandbox", "prepare", "without"]
+__all__ = ["CannotConfine", "Measure", "Sandbox", "prepare", "without"]
+
+
+class CannotConfine(Exception):
+    """A mechanism that was in force at start cannot be had any more: the transfer must not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +52,20 @@ class Sandbox:
         for mechanism in self.mechanisms:
             release(mechanism)
 
-    def enter(self, *, connection: bool = False) -> None:
-        """The first step of a child, before anything of its peer is read. OSError if a mechanism fails.
+    def enter(self, needs: Needs) -> None:
+        """The first step of a child, before anything of its peer is read. Raises CannotConfine.
 
         A connection, which serves several transfers, stays after it.
         """
         for mechanism in self.mechanisms:
-            mechanism.enter(connection=connection)
+            with _named(mechanism):
+                mechanism.enter(needs)
 
     def confine(self, hold: Hold) -> tuple[Measure, ...]:
-        """The second step, when the transfer holds what it needs; what is in force. OSError if a mechanism fails."""
+        """The second step, when the transfer holds what it needs; what is in force. Raises CannotConfine."""
         for mechanism in self.mechanisms:
-            mechanism.confine(hold)
+            with _named(mechanism):
+                mechanism.confine(hold)
         return self.measures
 
     @property
@@ -86,9 +94,20 @@ def prepare(plan: Plan) -> Sandbox:
     return Sandbox(tuple(measures), tuple(mechanisms))
 
 
-def without(why: str) -> Sandbox:
-    """No sandbox, and the reason."""
-    return Sandbox(tuple(Measure(kind.name, False, why) for kind in ALL))
+def without(why: str, plan: Plan) -> Sandbox:
+    """No sandbox, and the reason. Only the priority stays: it protects nothing, and was asked for by itself."""
+    priority = Priority(plan)
+    off = (Measure(kind.name, False, why) for kind in ALL if kind is not Priority)
+    return Sandbox((Measure(Priority.name, True, priority.words), *off), (priority,))
+
+
+@contextlib.contextmanager
+def _named(mechanism: Mechanism) -> Iterator[None]:
+    """An error of the system says whose it was, and is not taken for one of the network or of a file."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotConfine(f"sandbox: {mechanism.name} fails: {error.strerror}") from error
 
 
 def _no_new_privileges() -> Measure:
@@ -114,7 +133,7 @@ def _try(mechanism: Mechanism) -> None:
 def _exit_with_errno(mechanism: Mechanism) -> None:
     code = 255
     try:
-        mechanism.enter(connection=False)
+        mechanism.enter(Needs())
         mechanism.confine(Hold())
         code = 0
     except OSError as error:

@@ -17,17 +17,27 @@ from blockstep_server.sandbox import landlock, limits, seccomp
 from blockstep_server.sandbox.landlock import Access
 from blockstep_server.sandbox.syscalls import CONNECTION, READER, WRITER
 
-__all__ = ["ALL", "Hold", "Mechanism", "Plan"]
+__all__ = ["ALL", "Hold", "Mechanism", "Needs", "Plan", "release"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the children of one server may need: the directory, uploads and how large, how much nicer they are."""
+    """What the children of one server have in common: the served directory, and how much nicer they are."""
 
     root_fd: int
-    writable: bool = False
-    max_upload_bytes: int | None = None
     nice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a child may need before it knows what it is asked for.
+
+    A connection opens files again and again; `uploads`: somebody may write, files of at most `upload_bytes`.
+    """
+
+    connection: bool = False
+    uploads: bool = False
+    upload_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,8 @@ class Mechanism(Protocol):
     def fds(self) -> tuple[int, ...]:
         """Descriptors that a child has to keep until it is confined."""
 
-    def enter(self, *, connection: bool) -> None:
-        """The first step. A connection stays after it, and opens files."""
+    def enter(self, needs: Needs) -> None:
+        """The first step. A connection stays after it."""
 
     def confine(self, hold: Hold) -> None:
         """The second step."""
@@ -66,7 +76,7 @@ class Priority:
     def fds(self) -> tuple[int, ...]:
         return ()
 
-    def enter(self, *, connection: bool) -> None:  # noqa: ARG002 - no difference here
+    def enter(self, needs: Needs) -> None:  # noqa: ARG002 - the same for all
         if self._nice:
             os.nice(self._nice)
 
@@ -79,21 +89,18 @@ class Limits:
 
     name = "limits"
 
-    def __init__(self, plan: Plan) -> None:
-        address_space = limits.address_space_bytes()
-        self._by_kind = {
-            connection: limits.limits_for(
-                address_space=address_space, file_bytes=plan.max_upload_bytes, connection=connection
-            )
-            for connection in (False, True)
-        }
-        self.words = limits.in_words(self._by_kind[False])
+    def __init__(self, _plan: Plan) -> None:
+        self._address_space = limits.address_space_bytes()
+        self.words = limits.in_words(limits.limits_for(address_space=self._address_space))
 
     def fds(self) -> tuple[int, ...]:
         return ()
 
-    def enter(self, *, connection: bool) -> None:
-        limits.enforce(self._by_kind[connection])
+    def enter(self, needs: Needs) -> None:
+        found = limits.limits_for(
+            address_space=self._address_space, file_bytes=needs.upload_bytes, connection=needs.connection
+        )
+        limits.enforce(found)
 
     def confine(self, hold: Hold) -> None:
         if hold.size_bytes is not None:
@@ -112,7 +119,7 @@ class Capabilities:
     def fds(self) -> tuple[int, ...]:
         return ()
 
-    def enter(self, *, connection: bool) -> None:
+    def enter(self, needs: Needs) -> None:
         pass
 
     def confine(self, hold: Hold) -> None:
@@ -132,16 +139,15 @@ class Landlock:
 
     def __init__(self, plan: Plan) -> None:
         self._version = landlock.version()
-        access = _UPLOAD if plan.writable else _READ
-        self._root_only = landlock.make_ruleset(self._version, ((plan.root_fd, access),))
-        self._nothing = landlock.make_ruleset(self._version)
+        rules = ((plan.root_fd, _READ),), ((plan.root_fd, _UPLOAD),), ()
+        self._to_read, self._to_write, self._nothing = (landlock.make_ruleset(self._version, each) for each in rules)
         self.words = f"ABI {self._version}: the served directory, then no file (an upload: its directory); no TCP"
 
     def fds(self) -> tuple[int, ...]:
-        return self._root_only, self._nothing
+        return self._to_read, self._to_write, self._nothing
 
-    def enter(self, *, connection: bool) -> None:  # noqa: ARG002 - no difference here
-        landlock.restrict(self._root_only)
+    def enter(self, needs: Needs) -> None:
+        landlock.restrict(self._to_write if needs.uploads else self._to_read)
 
     def confine(self, hold: Hold) -> None:
         if hold.upload_dir_fd is None:
@@ -165,8 +171,8 @@ class Seccomp:
     def fds(self) -> tuple[int, ...]:
         return ()
 
-    def enter(self, *, connection: bool) -> None:
-        if connection:
+    def enter(self, needs: Needs) -> None:
+        if needs.connection:
             self._connection.enforce()
 
     def confine(self, hold: Hold) -> None:

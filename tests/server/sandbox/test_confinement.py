@@ -2,21 +2,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blockstep_server.sandbox import Hold, Sandbox, without
+from blockstep_server.sandbox import Hold, Needs, Plan, Sandbox, without
 from blockstep_server.sandbox.confinement import Measure
 from support.alone import run_alone
 
 
 def test_without_anything_it_does_nothing() -> None:
     sandbox = Sandbox()
-    sandbox.enter()
+    sandbox.enter(Needs(uploads=True))
     assert sandbox.confine(Hold()) == ()
     assert sandbox.fds() == ()
     sandbox.close()
 
 
 def test_switched_off_it_says_why() -> None:
-    sandbox = without("--no-sandbox")
+    sandbox = without("--no-sandbox", Plan(root_fd=0))
+    assert [mechanism.name for mechanism in sandbox.mechanisms] == ["priority"]
     assert {measure.words for measure in sandbox.missing} == {"--no-sandbox"}
     assert [measure.name for measure in sandbox.measures][-1] == "seccomp"
 
@@ -31,10 +32,10 @@ def test_everything_together_moves_a_file_and_nothing_else(tmp_path: Path) -> No
     script = """
     from blockstep.transport.atomic import AtomicFileSink
     folder = os.open(sys.argv[1], os.O_PATH)
-    sandbox = prepare(Plan(root_fd=folder, writable=True))
+    sandbox = prepare(Plan(root_fd=folder))
     def upload(name, replace):
         def step():
-            sandbox.enter()
+            sandbox.enter(Needs(uploads=True))
             sink = AtomicFileSink(folder, name, replace=replace)
             sandbox.confine(Hold(upload_dir_fd=sink.directory_fd))
             sink.writev([memoryview(b"content")])
@@ -61,7 +62,7 @@ def test_a_system_without_a_mechanism_runs_without_it() -> None:
     sandbox = prepare(Plan(root_fd=os.open("/", os.O_PATH)))
     print([measure.name for measure in sandbox.missing])
     print(sandbox.missing[0].words)
-    print(in_child(sandbox.enter, lambda: sandbox.confine(Hold(5))))
+    print(in_child(lambda: sandbox.enter(Needs()), lambda: sandbox.confine(Hold(5))))
     """
     assert run_alone(script) == [
         "['landlock', 'seccomp']",
@@ -86,6 +87,7 @@ def test_a_mechanism_that_fails_later_ends_the_transfer() -> None:
     sandbox = prepare(Plan(root_fd=os.open("/", os.O_PATH)))
     def refuse(_limits): raise OSError(errno.EPERM, os.strerror(errno.EPERM))
     limits.enforce = refuse
-    print(outcome(sandbox.enter))
+    try: sandbox.enter(Needs())
+    except CannotConfine as error: print(error)
     """
-    assert run_alone(script) == ["EPERM"]
+    assert run_alone(script) == ["sandbox: limits fails: Operation not permitted"]

@@ -27,7 +27,7 @@ def test_seccomp_comes_last_for_it_refuses_what_the_others_need() -> None:
 def test_priority() -> None:
     script = """
     from blockstep_server.sandbox.mechanisms import Priority
-    Priority(Plan(root_fd=0, nice=7)).enter(connection=False)
+    Priority(Plan(root_fd=0, nice=7)).enter(Needs())
     print(os.nice(0))
     """
     assert run_alone(script) == ["7"]
@@ -42,13 +42,13 @@ def test_landlock_in_two_steps(tmp_path: Path, writable: bool) -> None:
     script = """
     from blockstep_server.sandbox.mechanisms import Landlock
     top = sys.argv[1]
-    held = Landlock(Plan(root_fd=os.open(top + "/root", os.O_PATH), writable=bool(int(sys.argv[2]))))
+    held = Landlock(Plan(root_fd=os.open(top + "/root", os.O_PATH)))
     kernel.forbid_new_privileges()
     def tell():
         print(*(outcome(lambda: os.open(f"{top}/{name}", flags)) for name, flags in (
             ("root/file", os.O_RDONLY), ("root/file", os.O_RDWR), ("root/new", os.O_RDWR | os.O_CREAT),
             ("secret", os.O_RDONLY))))
-    held.enter(connection=False)
+    held.enter(Needs(uploads=bool(int(sys.argv[2]))))
     tell()
     held.confine(Hold(1))
     tell()
@@ -68,9 +68,9 @@ def test_an_upload_keeps_its_directory_to_give_names_in_and_nothing_else(tmp_pat
     script = """
     from blockstep_server.sandbox.mechanisms import Landlock
     top = sys.argv[1]
-    held = Landlock(Plan(root_fd=os.open(top, os.O_PATH), writable=True))
+    held = Landlock(Plan(root_fd=os.open(top, os.O_PATH)))
     kernel.forbid_new_privileges()
-    held.enter(connection=False)
+    held.enter(Needs(uploads=True))
     held.confine(Hold(upload_dir_fd=os.open(top + "/mine", os.O_PATH)))
     old, new = top + "/mine/old", top + "/mine/new"
     print(outcome(lambda: os.rename(old, new)), outcome(lambda: os.unlink(new)))

@@ -16,7 +16,7 @@ def test_a_confined_process_can_still_say_where_it_crashed() -> None:
     script = """
     import traceback
     sandbox = prepare(Plan(root_fd=os.open("/", os.O_PATH)))
-    sandbox.enter()
+    sandbox.enter(Needs())
     sandbox.confine(Hold())
     before = set(sys.modules)
     try: "x".encode("idna"), socket.inet_aton("1.2.3.4"), [][1]
