@@ -62,10 +62,10 @@ def test_every_packet_in_every_state_does_what_the_table_says(role: Role, state:
             driver.take(PACKETS[packet], 0.1)
         # a file that is whole stays whole
         assert driver.machine.state is (State.DONE if state is State.DALLYING else State.FAILED)
-    elif expected is State.FAILED:
+    elif packet is Input.ERROR:
         with pytest.raises(TransferFailed, match="no more"):
             driver.take(PACKETS[packet], 0.1)
-        assert driver.machine.state is State.FAILED
+        assert driver.machine.state is expected
     else:
         driver.take(PACKETS[packet], 0.1)
         moved_on = {State.MOVING} if state is State.OFFERED else set()  # the answer to the opening

@@ -361,8 +361,12 @@ def test_a_whole_file_stays_whole_whatever_the_peer_says_then(rubbish: str) -> N
         -> ACK 1
         == dallying
     """)
-    outcome = "" if rubbish == "ERROR" else "!! RemoteError 4\n"
-    play.play(f"<- {rubbish}\n{outcome}== done")
+    outcome = "!! TransferFailed PEER_ERROR" if rubbish == "ERROR" else "!! RemoteError 4"
+    play.play(f"""
+        <- {rubbish}
+        {outcome}
+        == done
+    """)
     assert play.driver.machine.delivered
 
 

@@ -156,14 +156,17 @@ class Machine(ABC):
             raise LocalError(f"the transfer is {self.state.value}")
 
     def _parse_control(self, datagram_untrusted: memoryview) -> Packet:
-        """Parse what is not on the fast path, and let the table judge it; an ERROR packet ends the transfer."""
+        """Parse what is not on the fast path, and let the table judge it.
+
+        An ERROR packet ends the transfer (TransferFailed), well if the file is whole already and we only dallied.
+        """
         try:
             packet = parse_untrusted(datagram_untrusted)
             self._follow(_INPUT_OF[type(packet)])
         except RemoteError:
             self._offended()
             raise
-        if isinstance(packet, ErrorPacket) and self.state is State.FAILED:
+        if isinstance(packet, ErrorPacket):
             said = printable_untrusted(packet.message) or "no text"
             raise TransferFailed(End.PEER_ERROR, said, packet.code)
         return packet

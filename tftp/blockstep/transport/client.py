@@ -79,7 +79,13 @@ class _Server:
 
     def may_be(self, source: SocketAddress) -> bool:
         """Whether an answer from `source` may be this server's: its address, any port."""
-        return self.any_source or source[0].partition("%")[0] == self.address[0].partition("%")[0]
+        return self.any_source or _packed(source) == _packed(self.address)
+
+
+def _packed(address: SocketAddress) -> bytes:
+    """The host's octets: an IPv6 address can be written in many ways."""
+    host = address[0].partition("%")[0]
+    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
 
 
 def _ask(asking: _Asking, opening: Opening, server: _Server, clock: Callable[[], float]) -> tuple[bytes, SocketAddress]:
@@ -110,13 +116,18 @@ def _ask(asking: _Asking, opening: Opening, server: _Server, clock: Callable[[],
 
 def _prepare(asking: socket.socket) -> None:
     """A fresh port; that nobody listens at the other end is reported at once."""
-    with contextlib.suppress(OSError):
-        if asking.family == socket.AF_INET6:
-            asking.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
-        else:
-            asking.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    _report_errors(asking, True)
     asking.bind(("", 0))
     asking.setblocking(False)
+
+
+def _report_errors(asking: socket.socket, wanted: bool) -> None:
+    """Whether what ICMP says reaches a socket that is connected to nobody."""
+    with contextlib.suppress(OSError):
+        if asking.family == socket.AF_INET6:
+            asking.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, wanted)
+        else:
+            asking.setsockopt(socket.IPPROTO_IP, IP_RECVERR, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +185,7 @@ def _connected(asking: socket.socket, peer: SocketAddress) -> socket.socket:
         sock.bind(asking.getsockname())
         asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         sock.connect(peer)
+        _report_errors(asking, False)  # from now on it only answers strays, and a stray that is gone is no news
     except BaseException:
         sock.close()
         raise
