@@ -166,7 +166,10 @@ _MOVING: Checks = {
 _WRITING: Checks = _free(
     "pwrite64", "pwritev", "pwritev2", "fsync", "fdatasync", "linkat", "renameat", "renameat2", "unlinkat"
 )
-_OPENING: Checks = _free("openat", "openat2", "faccessat", "faccessat2", "stat", "lstat", "fstatfs", "fchmod", "flock")
+_OPENING: Checks = _free(
+    *("openat", "openat2", "newfstatat", "statx", "stat", "lstat", "faccessat", "faccessat2", "fstatfs"),
+    *("fchmod", "flock"),
+)
 
 READER: Checks = {**_OWN, **_MOVING}
 WRITER: Checks = {**READER, **_WRITING}

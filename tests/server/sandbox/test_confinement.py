@@ -53,6 +53,37 @@ def test_everything_together_moves_a_file_and_nothing_else(tmp_path: Path) -> No
     assert (tmp_path / "new").read_bytes() == b"content"
 
 
+def test_a_connection_opens_and_takes_files_again_and_again_and_below_the_root_only(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "deep").mkdir(parents=True)
+    (root / "deep" / "file").write_bytes(b"x" * 600)
+    (tmp_path / "secret").write_bytes(b"x")
+    script = """
+    from blockstep.protocol.errors import RemoteError
+    from blockstep_server.paths import Root
+    from blockstep_server.upload_policy import UploadPolicy, open_upload
+    top = sys.argv[1]
+    with Root(top + "/root") as root:
+        sandbox = prepare(Plan(root_fd=root.fileno()))
+        def serve():
+            sandbox.enter(Needs(connection=True, uploads=True))
+            for turn in range(2):
+                fd, _ = root.open_for_reading("deep/file")
+                assert len(os.pread(fd, 1000, 0)) == 600
+                for name, policy in ((f"new-{turn}", UploadPolicy.CREATE), ("deep/file", UploadPolicy.REPLACE)):
+                    sink = open_upload(root, name, policy, expected_bytes=600)
+                    sink.writev([memoryview(b"y" * 600)])
+                    sink.commit()
+            if sandbox.missing == ():
+                assert outcome(lambda: os.open(top + "/secret", os.O_RDONLY)) == "EACCES"
+                assert outcome(lambda: socket.socket()) == "EPERM"
+        print(in_child(serve))
+    """
+    assert run_alone(script, str(tmp_path)) == ["0"]
+    assert sorted(path.name for path in root.iterdir()) == ["deep", "new-0", "new-1"]
+    assert (root / "deep" / "file").read_bytes() == b"y" * 600
+
+
 def test_a_system_without_a_mechanism_runs_without_it() -> None:
     script = """
     import platform
