@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from blockstep_client.command import get, put
+from support.ownership import hand_over
 from blockstep_lab.trace.capture import read_capture
 from blockstep_lab.trace.outcome import Result, outcome_of
 from blockstep_lab.trace.rules import check
@@ -27,6 +28,7 @@ WRAP = 8 * 65536 + 3  # at blksize 8 the wire numbers start again
 @contextmanager
 def serving(root: Path, *flags: str) -> Iterator[int]:
     """The port of a server that serves `root` and takes uploads; it is stopped at the end."""
+    hand_over(root)
     command = [sys.executable, "-c", "from blockstep_server.command import serve; serve()", str(root), "-W", *flags]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
@@ -116,7 +118,7 @@ def test_a_capture_tells_the_whole_transfer(tmp_path: Path) -> None:
     content = pattern(1428 * 40 + 7)
     (root / "file").write_bytes(content)
     capture = tmp_path / "x.pcapng"
-    with serving(root) as port:
+    with serving(root, "-b", "127.0.0.1:0") as port:
         out = tmp_path / "out"
         url = f"tftp://127.0.0.1:{port}/file"
         result = CliRunner().invoke(get, ["--pcap", str(capture), url, "-o", str(out)])
