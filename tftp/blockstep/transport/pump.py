@@ -29,6 +29,8 @@ from blockstep.transport.udp import RECEIVE_BYTES, Endpoint
 REPORT_EVERY_S = 0.05
 # One read of the file: large enough to cost little, small enough not to keep the peer waiting.
 LOAD_BYTES = 256 * 1024
+# What a sender hears are ACKs, and at most an ERROR whose text may be cut.
+CONTROL_BYTES = 2048
 
 
 class Progress(Protocol):
@@ -77,32 +79,33 @@ class Pump:
         if now >= self._expires_at:
             raise TransferFailed(End.MAX_TIME, "the transfer took too long", ErrorCode.UNDEFINED)
 
-    def finish(self, done_bytes: int) -> None:
-        """The last report."""
-        if self._progress is not None:
-            self._progress(done_bytes, self.machine.stats.resends)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Report for the last time; after a failure end the transfer and tell the peer. An offence becomes its end."""
-        if self._progress is not None:
-            self._progress(self.machine.stats.payload_bytes, self.machine.stats.resends)
-        if failure is None:
+        """After a failure end the transfer and tell the peer; an offence becomes its end. Report for the last time."""
+        try:
+            if failure is None:
+                return False
+            if self.machine.delivered:
+                # The file is whole and in its place: whatever the peer says now cannot take that back.
+                return isinstance(failure, TransferFailed | RemoteError)
+            self._end_by(failure)
+            if isinstance(failure, RemoteError):
+                raise TransferFailed(End.PEER_BROKE_RULES, str(failure), failure.code) from None
             return False
-        if self.machine.delivered and isinstance(failure, TransferFailed | RemoteError):
-            return True  # the file is whole and in its place: whatever the peer says now cannot take that back
+        finally:
+            if self._progress is not None:
+                self._progress(self.machine.stats.payload_bytes, self.machine.stats.resends)
+
+    def _end_by(self, failure: BaseException) -> None:
         self.machine.fail()
         packet = error_packet(failure)
         if packet is not None and self.machine.proven:
             with contextlib.suppress(TransferFailed, OSError):
                 self.endpoint.send(packet)
-        if isinstance(failure, RemoteError):
-            raise TransferFailed(End.PEER_BROKE_RULES, str(failure), failure.code) from None
-        return False
 
 
 def error_packet(failure: BaseException) -> bytes | None:
@@ -123,8 +126,9 @@ RING_BYTES = 16 * 1024 * 1024
 def ring_for(agreed: Agreed, size_bytes: int | None) -> Arena:
     """The arena for a sender: two windows or one load of the file, whichever is more, but no more than the file has."""
     stride = HEADER_BYTES + agreed.blksize
-    slots = max(2 * agreed.windowsize, LOAD_BYTES // agreed.blksize)
-    slots = min(slots, max(RING_BYTES // stride, agreed.windowsize), LONGEST_RUN)
+    # Whole windows, so that none goes round the end of the ring, which would cost a send of its own.
+    windows = max(2, LOAD_BYTES // (agreed.blksize * agreed.windowsize))
+    slots = min(windows * agreed.windowsize, max(RING_BYTES // stride, agreed.windowsize), LONGEST_RUN)
     if size_bytes is not None:
         slots = min(slots, size_bytes // agreed.blksize + 1)
     return Arena(slots, agreed.blksize)
@@ -139,7 +143,7 @@ def run_sender(pump: Pump, sender: Sender, source: Source) -> None:
 
 def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
     endpoint, clock = pump.endpoint, pump.clock
-    memory = bytearray(RECEIVE_BYTES)
+    memory = bytearray(CONTROL_BYTES)
     incoming = memoryview(memory)
     view = sender.arena.view
     _load(sender, source, sender.agreed.windowsize * sender.agreed.blksize)
@@ -174,8 +178,8 @@ def run_receiver(pump: Pump, receiver: Receiver, sink: Sink, first: bytes = b"")
 
     TransferFailed when the file did not arrive whole; the sink is aborted then, and the peer was told.
     """
-    pump.endpoint.prepare_to_receive(receiver.stride, receiver.agreed.windowsize)
     try:
+        pump.endpoint.prepare_to_receive(receiver.stride, receiver.agreed.windowsize)
         with pump:
             _receive_all(pump, receiver, _Intake(receiver, sink), first)
     finally:
@@ -189,13 +193,15 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
     memory[: len(first)] = first
     got = stride = len(first) or -1
     now = clock()
-    while not receiver.finished:
+    while True:
         if got >= 0:
             intake.take(got, stride, now)
             if receiver.complete and not receiver.delivered:
                 intake.sink.commit()
                 pump.delivered_at = clock()
                 receiver.settled(pump.delivered_at)
+        if receiver.finished:
+            return
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:
             endpoint.send(packet)
         if (wire := receiver.poll_ack(now)) is not None:
