@@ -38,6 +38,9 @@ class Verdict(Enum):
     FULL = "over --max-sessions"
     SHED = "shed at random near --max-sessions"
     CLIENT_FULL = "over --max-per-client"
+    HALF_OPEN = "over --max-half-open for this address"
+    EXHAUSTED = "too many requests of this address led to nothing"
+    STRANGER = "a stranger among too many has to ask again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

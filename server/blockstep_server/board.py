@@ -21,7 +21,8 @@ _HEAD = struct.Struct("@QQdI")  # payload bytes, resends, start on the monotonic
 _COUNTERS = struct.Struct("@QQ")
 _TEXT_LENGTH = struct.Struct("@I")
 _TEXT_LENGTH_AT = _HEAD.size - _TEXT_LENGTH.size
-_TEXT_BYTES = _SLOT_BYTES - _HEAD.size
+_PROVEN_AT = _SLOT_BYTES - 1
+_TEXT_BYTES = _PROVEN_AT - _HEAD.size
 _SLOTS_MOST = 65536
 
 
@@ -60,6 +61,20 @@ class Slot:
         """How far it is: what `blockstep.transport.pump.Progress` tells."""
         _COUNTERS.pack_into(self._memory, self._start, payload_bytes, resends)
 
+    def prove(self) -> None:
+        """The peer has answered to what only it can have seen: it is where its packets say."""
+        self._memory[self._start + _PROVEN_AT] = 1
+
+    @property
+    def proven(self) -> bool:
+        """Whether `prove` was called since the slot was taken."""
+        return self._memory[self._start + _PROVEN_AT] != 0
+
+    def clear(self) -> None:
+        """As new."""
+        self._memory[self._start + _PROVEN_AT] = 0
+        self.end()
+
     def end(self) -> None:
         """Nothing is under way."""
         _TEXT_LENGTH.pack_into(self._memory, self._start + _TEXT_LENGTH_AT, 0)
@@ -95,7 +110,7 @@ class Board:
         """A slot that nobody has, idle; None when there is no more."""
         if self._returned:
             slot = self._returned.pop()
-            slot.end()
+            slot.clear()
             return slot
         if self._made == self._most:
             return None

@@ -14,22 +14,34 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from blockstep_server.admission import Claim
 from blockstep_server.board import Board, Slot
 from blockstep_server.child import HELD_BACK, Birth, Body, live_and_exit
 from blockstep_server.report import Result, TransferRecord
 
-__all__ = ["Child", "Children", "Task"]
+__all__ = ["Child", "Children", "Task", "Watcher"]
 
 _PIPE_BYTES = 1 << 16  # what a pipe holds, so one read takes all that had been said before it
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know whether peers exist."""
+
+    def started(self, is_proven: Callable[[], bool]) -> None:
+        """The child lives. `is_proven` says at any time whether its peer has shown that it is there."""
+
+    def ended(self, *, proven: bool) -> None:
+        """The child has been waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One piece of work for one child: its place, its body, its blank record, the descriptors that it needs.
 
-    `is_connection`: it serves transfers one after another and may wait for the next.
+    `watcher` hears of its start and its end. `is_connection`: it serves transfers one after another and may wait for
+    the next.
     """
 
     claim: Claim
@@ -37,6 +49,7 @@ class Task:
     blank: TransferRecord
     keep_fds: tuple[int, ...] = ()
     is_connection: bool = False
+    watcher: Watcher | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +61,10 @@ class Child:
     started_s: float
     slot: Slot | None = None
     record: TransferRecord | None = None
+
+    def is_proven(self) -> bool:
+        """Whether its peer has shown that it is there; False where that cannot be known."""
+        return self.slot is not None and self.slot.proven
 
     @property
     def waits(self) -> bool:
@@ -97,6 +114,8 @@ class Children:
             if pid == 0:
                 live_and_exit(Birth(task.body, task.blank, self._write_fd, slot, task.keep_fds, parent_pid))
             child = self._living[pid] = Child(pid, task, now, slot)
+            if task.watcher is not None:
+                task.watcher.started(child.is_proven)
             return child
         except OSError:
             self._board.give_back(slot)
@@ -126,6 +145,8 @@ class Children:
             self.hear()  # who has ended has reported before
         buried = [(self._living.pop(pid), status) for pid, status in ended.items()]
         for child, _ in buried:
+            if child.task.watcher is not None:
+                child.task.watcher.ended(proven=child.is_proven())
             self._board.give_back(child.slot)
         return [(child, _maybe_last_words(child, status)) for child, status in buried]
 

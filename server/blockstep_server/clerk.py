@@ -99,6 +99,10 @@ class Account:
         """How far it is (`blockstep.transport.pump.Progress`)."""
         self._telling.progress(done_bytes, resends)
 
+    def proven(self) -> None:
+        """The peer is where its packets say."""
+        self._telling.proven()
+
     @property
     def told_the_size(self) -> bool:
         """True if the peer asked for the size of a file and has been told."""

@@ -58,6 +58,8 @@ class ServerConfig:
     max_time_s: float | None = None
     max_sessions: int = 1000
     max_per_client: int | None = None
+    max_half_open: int = 256
+    strict_source: bool = False
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
     drain_timeout_s: float = 30.0
@@ -99,6 +101,7 @@ class ServerConfig:
         _within("--retries", self.retries, 0, 1000)
         _within("--max-sessions", self.max_sessions, 1, 1_000_000)
         _within("--max-per-client", self.max_per_client, 1, 1_000_000)
+        _within("--max-half-open", self.max_half_open, 1, 1_000_000)
         _within("--max-time", self.max_time_s, 0.01, 10_000_000)
         _within("--nice", self.nice, 0, 19)
         _within("--drain-timeout", self.drain_timeout_s, 0, 10_000_000)

@@ -30,6 +30,8 @@ LIMITS: Final = {
     "request_timeout_s": "request-timeout",
     "max_sessions": "max-sessions",
     "max_per_client": "max-per-client",
+    "max_half_open": "max-half-open",
+    "strict_source": "strict-source",
     "allow": "allow",
     "deny": "deny",
     "drain_timeout_s": "drain-timeout",

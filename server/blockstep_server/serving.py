@@ -25,6 +25,7 @@ from blockstep_server.clerk import Service
 from blockstep_server.config import ServerConfig
 from blockstep_server.control import Control
 from blockstep_server.doors import Door, open_doors, try_url
+from blockstep_server.loops import OwnPorts
 from blockstep_server.paths import Root
 from blockstep_server.reload import merge
 from blockstep_server.report import Reporter
@@ -32,6 +33,7 @@ from blockstep_server.sandbox import Plan, Sandbox, prepare, without
 from blockstep_server.status_report import describe
 from blockstep_server.stream_listener import StreamListener
 from blockstep_server.supervisor import Host, Listener, Phase, Supervisor
+from blockstep_server.suspicion import Bounds, Suspicion
 from blockstep_server.udp import UdpListener
 from blockstep_server.unforked import Unforked
 from blockstep_server.unix_socket import bound_unix
@@ -165,12 +167,28 @@ def _policy(config: ServerConfig) -> Policy:
     )
 
 
-def _listeners(doors: Sequence[Door], host: Host, bodies: Bodies) -> Iterator[Listener]:
+def _bounds(config: ServerConfig) -> Bounds:
+    """Of all places a quarter is left for those who are no strangers."""
+    return Bounds(half_open=max(1, config.max_sessions * 3 // 4), half_open_per_client=config.max_half_open)
+
+
+def _listeners(
+    doors: Sequence[Door], host: Host, bodies: Bodies, suspicion: Suspicion | None = None
+) -> Iterator[Listener]:
+    own_ports = OwnPorts(door.sock.getsockname() for door in doors if door.transport == "udp")
     keep_fds = (bodies.service.root.fileno(), *bodies.service.sandbox.fds())
     single_port = bodies.service.config.single_port
     for door in doors:
         if door.transport == "udp":
-            yield UdpListener(door.sock, host, bodies.for_datagram, single_port=single_port, keep_fds=keep_fds)
+            yield UdpListener(
+                door.sock,
+                host,
+                bodies.for_datagram,
+                single_port=single_port,
+                keep_fds=keep_fds,
+                suspicion=suspicion,
+                own_ports=own_ports,
+            )
         else:
             yield StreamListener(door.sock, host, bodies.for_connection, tls=door.tls, keep_fds=keep_fds)
 
@@ -198,6 +216,7 @@ class _Server:
         self._reporter = reporter
         self._reread = reread
         self._bodies = Bodies(service)
+        self._suspicion = Suspicion(_bounds(config))
         self.supervisor = Supervisor(
             Admission(_policy(config)),
             reporter,
@@ -212,7 +231,7 @@ class _Server:
             "drain": self._drain,
             "reload": self._reload,
         }
-        for listener in _listeners(doors, self.supervisor, self._bodies):
+        for listener in _listeners(doors, self.supervisor, self._bodies, self._suspicion):
             self.supervisor.add_listener(listener)
 
     def run(self) -> int:
@@ -239,6 +258,7 @@ class _Server:
         reloaded = merge(service.config, self._reread())
         self._bodies.service = replace(service, config=reloaded.config)
         self.supervisor.admission.policy = _policy(reloaded.config)
+        self._suspicion.bounds = _bounds(reloaded.config)
         self.supervisor.drain_timeout_s = reloaded.config.drain_timeout_s
         self._reporter.note(str(reloaded))
         changed = {name: {"from": old, "to": new} for name, (old, new) in reloaded.changed.items()}

@@ -23,8 +23,8 @@ from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import Role
 from blockstep.protocol.timer import ResendTimer
-from blockstep.protocol.wire import Opcode, Request, ack_bytes, parse_request_untrusted
-from blockstep.transport.pump import Pump, error_packet, ring_for, run_receiver, run_sender
+from blockstep.protocol.wire import ErrorPacket, Opcode, Request, ack_bytes, parse_request_untrusted
+from blockstep.transport.pump import Pump, ring_for, run_receiver, run_sender
 from blockstep.transport.udp import Endpoint
 from blockstep_server.clerk import Account, Service
 from blockstep_server.config import ServerConfig
@@ -130,17 +130,22 @@ class _Session:
 
     def _pump_for(self, machine: Machine) -> Pump:
         self._account.began()
+        if self._service.config.strict_source:
+            machine.unproven_sends = 1
         max_time_s = self._service.config.max_time_s
-        self._pump = Pump(
-            self._endpoint, machine, clock=self._clock, progress=self._account.progress, max_time_s=max_time_s
-        )
+        self._pump = Pump(self._endpoint, machine, clock=self._clock, progress=self._progress, max_time_s=max_time_s)
         return self._pump
 
+    def _progress(self, done_bytes: int, resends: int) -> None:
+        if self._pump is not None and self._pump.machine.proven:
+            self._account.proven()
+        self._account.progress(done_bytes, resends)
+
     def _refuse(self, error: RemoteError) -> None:
-        packet = error_packet(error)
-        if packet is not None:
-            with contextlib.suppress(TftpError, OSError):
-                self._endpoint.send(packet)
+        """One ERROR, short whatever the words: the address may be forged."""
+        text = str(error).encode("ascii", "replace")[:_REFUSAL_TEXT_BYTES].decode("ascii")
+        with contextlib.suppress(TftpError, OSError):
+            self._endpoint.send(ErrorPacket(error.code, text).to_bytes())
 
     def _was_probe(self, failure: RemoteError | TransferFailed | None) -> bool:
         """The peer asked for the size, was told, and said no more than goodbye."""
@@ -155,6 +160,9 @@ def _moved_bytes(pump: Pump | None) -> int:
     machine = pump.machine
     return machine.acknowledged_bytes if isinstance(machine, Sender) else machine.stats.payload_bytes
 
+
+# An ERROR packet of 64 bytes, less its head and its final NUL.
+_REFUSAL_TEXT_BYTES = 64 - 5
 
 # linux/in.h and linux/in6.h; the socket module does not have them.
 _IP_MTU = 14

@@ -33,6 +33,11 @@ class Telling:
         if self._slot is not None:
             self._slot.progress(done_bytes, resends)
 
+    def proven(self) -> None:
+        """The peer is where its packets say. May be called again."""
+        if self._slot is not None:
+            self._slot.prove()
+
     def ended(self, record: TransferRecord) -> None:
         """A request has ended, whether or not anything had begun."""
         if self._slot is not None:

@@ -12,13 +12,15 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from blockstep_server.admission import Verdict, claim_of
+from blockstep_server.admission import Claim, Verdict, claim_of
 from blockstep_server.child import Body
 from blockstep_server.children import Task
 from blockstep_server.listen import Arrival, host_port, receive_request
+from blockstep_server.loops import OwnPorts
 from blockstep_server.reply import ReplySockets, open_single_port
 from blockstep_server.report import TransferRecord
 from blockstep_server.supervisor import Host
+from blockstep_server.suspicion import Suspicion
 
 __all__ = ["MakeBody", "UdpListener", "blank_record"]
 
@@ -40,6 +42,8 @@ class UdpListener:
         *,
         single_port: bool = False,
         keep_fds: tuple[int, ...] = (),
+        suspicion: Suspicion | None = None,
+        own_ports: OwnPorts | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._sock = sock
@@ -47,6 +51,8 @@ class UdpListener:
         self._make_body = make_body
         self._single_port = single_port
         self._keep_fds = keep_fds
+        self._suspicion = suspicion
+        self._own_ports = own_ports
         self._chance = chance
         self._handed_back: deque[Arrival] = deque()
 
@@ -75,25 +81,35 @@ class UdpListener:
             self._host.refuse(f"for want of resources ({error.strerror})", host_port(arrival.peer))
 
     def _take(self, arrival: Arrival) -> None:
-        verdict = self._host.admission.judge(arrival, self._chance())
+        claim = claim_of(arrival)
+        verdict = self._judge(arrival, claim)
         if verdict is not Verdict.ACCEPTED:
             if verdict not in _QUIET:
                 self._host.refuse(verdict.value, host_port(arrival.peer))
             return
         if not self._single_port:
-            self._spawn(arrival, None)
+            self._spawn(arrival, claim, None)
             return
         sockets, handed_back = open_single_port(self._sock, arrival)
         self._handed_back.extend(handed_back)
         try:
-            self._spawn(arrival, sockets)
+            self._spawn(arrival, claim, sockets)
         finally:
             sockets.close()
 
-    def _spawn(self, arrival: Arrival, sockets: ReplySockets | None) -> None:
+    def _judge(self, arrival: Arrival, claim: Claim) -> Verdict:
+        verdict = self._host.admission.judge(arrival, self._chance())
+        if verdict is not Verdict.ACCEPTED:
+            return verdict
+        if self._own_ports is not None and self._own_ports.hear(arrival.peer):
+            return Verdict.BAD_SOURCE
+        return verdict if self._suspicion is None else self._suspicion.judge(claim)
+
+    def _spawn(self, arrival: Arrival, claim: Claim, sockets: ReplySockets | None) -> None:
         keep_fds = self._keep_fds + (sockets.fds() if sockets else ())
         body = self._make_body(arrival, sockets)
-        self._host.spawn(Task(claim_of(arrival), body, blank_record(arrival), keep_fds))
+        watcher = None if self._suspicion is None else self._suspicion.case(claim)
+        self._host.spawn(Task(claim, body, blank_record(arrival), keep_fds, watcher=watcher))
 
 
 def blank_record(arrival: Arrival) -> TransferRecord:

@@ -55,8 +55,8 @@ class Machine(ABC):
     """Base of `Sender` and `Receiver`. Once `finished`, `poll_*` gives None and every `handle_*` raises LocalError.
 
     `opening` is the packet that answers the peer's request (OACK, or ACK 0 for a write request). Until the peer proves
-    by an answer that it is where its packets say, nothing goes out more than three times, so that a forged request
-    cannot turn a server on somebody else.
+    by an answer that it is where its packets say, nothing goes out more than `unproven_sends` times (three, or
+    what the owner sets), so that a forged request cannot turn a server on somebody else.
     """
 
     def __init__(self, role: Role, agreed: Agreed, timer: ResendTimer, *, opening: bytes | None, now: float) -> None:
@@ -69,6 +69,7 @@ class Machine(ABC):
         self.proven = role is Role.GET or role is Role.PUT
         self._opening = opening
         self._opening_due = opening is not None
+        self.unproven_sends = UNPROVEN_SENDS
         self._unproven_resends = 0
         self._progress_at = now
         self._wait_from = now
@@ -89,7 +90,7 @@ class Machine(ABC):
 
     def _resend_at(self) -> float:
         wait_s = self._wait_s()
-        if not self.proven and self._unproven_resends == UNPROVEN_SENDS - 1:
+        if not self.proven and self._unproven_resends == self.unproven_sends - 1:
             wait_s = max(wait_s, UNPROVEN_LAST_WAIT_S)
         return self._wait_from + wait_s
 
@@ -140,7 +141,7 @@ class Machine(ABC):
             return False
         if not self.proven:
             self._unproven_resends += 1
-            if self._unproven_resends >= UNPROVEN_SENDS:
+            if self._unproven_resends >= self.unproven_sends:
                 self._give_up(now)
         self.stats.timeouts += 1
         self.timer.back_off()
