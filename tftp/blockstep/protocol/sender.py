@@ -184,8 +184,11 @@ class Sender(Machine):
         self.stats.duplicates += 1
         if self._echoes > 0:
             self._echoes -= 1
-            self.stats.needless += 1
-            self.timer.was_needless()
+            # The second ACK of a block that went out twice comes soon after the first. Later it is the peer's own
+            # resend, for what we sent next was lost: no reason to become slower.
+            if now - self._progress_at <= 2 * (self.timer.srtt_s or self.timer.rto_s) + 0.001:
+                self.stats.needless += 1
+                self.timer.was_needless()
             return
         if self._window == 1 or self._high < self._base:
             return

@@ -11,15 +11,29 @@ from __future__ import annotations
 # The floor is a measured compromise: see docs/performance.md. A resend that proves needless doubles it.
 FLOOR_S = 0.010
 FLOOR_MAX_S = 0.200
+FLOOR_DECAY = 0.03
 FIRST_S = 1.0
 CEILING_S = 4.0
 GIVE_UP_S = 24.0
 
 
 class ResendTimer:
-    """Retransmission time-out of one transfer, in seconds."""
+    """Retransmission time-out of one transfer, in seconds.
 
-    __slots__ = ("_base_s", "_ceiling_s", "_floor_s", "_rttvar_s", "give_up_s", "rto_s", "srtt_s")
+    `srtt_s` is the smoothed round trip, None before the first; `shortest_s` the shortest one measured, 0 before.
+    """
+
+    __slots__ = (
+        "_base_s",
+        "_ceiling_s",
+        "_floor_s",
+        "_least_s",
+        "_rttvar_s",
+        "give_up_s",
+        "rto_s",
+        "shortest_s",
+        "srtt_s",
+    )
 
     def __init__(
         self,
@@ -29,10 +43,11 @@ class ResendTimer:
         ceiling_s: float = CEILING_S,
         give_up_s: float = GIVE_UP_S,
     ) -> None:
-        self._floor_s = min(floor_s, ceiling_s)
+        self._least_s = self._floor_s = min(floor_s, ceiling_s)
         self._ceiling_s = ceiling_s
         self.give_up_s = give_up_s
         self.srtt_s: float | None = None
+        self.shortest_s = 0.0
         self._rttvar_s = 0.0
         self._base_s = min(first_s, ceiling_s)
         self.rto_s = self._base_s
@@ -41,12 +56,15 @@ class ResendTimer:
         """Take one round trip of something that was sent exactly once (RFC 6298 section 2, Karn's rule)."""
         srtt_s = self.srtt_s
         if srtt_s is None:
-            self.srtt_s = rtt_s
+            self.srtt_s = self.shortest_s = rtt_s
             self._rttvar_s = rtt_s / 2
         else:
+            self.shortest_s = min(self.shortest_s, rtt_s)
             error_s = rtt_s - srtt_s
             self._rttvar_s += (abs(error_s) - self._rttvar_s) / 4
             self.srtt_s = srtt_s + error_s / 8
+        # What raised the floor passes: some twenty good round trips halve what is above the least.
+        self._floor_s += (self._least_s - self._floor_s) * FLOOR_DECAY
         # Where the round trip is steady its variance goes to 0: some room must stay (the G of RFC 6298).
         self._base_s = self._bounded(self.srtt_s + max(4 * self._rttvar_s, self._floor_s))
         self.rto_s = self._base_s
@@ -63,6 +81,7 @@ class ResendTimer:
         """Set the ceiling to the negotiated `timeout`; it may exceed the one given at the start."""
         self._ceiling_s = ceiling_s
         self._floor_s = min(self._floor_s, ceiling_s)
+        self._least_s = min(self._least_s, ceiling_s)
         self._base_s = min(self._base_s, ceiling_s)
         self.rto_s = min(self.rto_s, ceiling_s)
 

@@ -28,7 +28,7 @@ from blockstep.transport.udp import RECEIVE_BYTES, Endpoint
 
 REPORT_EVERY_S = 0.05
 # One read of the file: large enough to cost little, small enough not to keep the peer waiting.
-LOAD_BYTES = 256 * 1024
+LOAD_BYTES = 64 * 1024
 # What a sender hears are ACKs, and at most an ERROR whose text may be cut.
 CONTROL_BYTES = 2048
 
@@ -244,5 +244,5 @@ class _Intake:
             if self._receiver.finished:
                 return
             end = min(start + stride, got)
-            if self._receiver.receive_segment(self._view[start:end], now):
-                self.sink.writev([self._view[start + HEADER_BYTES : end]])
+            if payloads := self._receiver.receive_segment(self._view[start:end], now):
+                self.sink.writev(payloads)

@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
 
 from blockstep.protocol.errors import End, ErrorCode, TransferFailed
@@ -31,14 +32,15 @@ LARGEST_DATAGRAM = 65507
 LARGEST_BURST = 64
 RECEIVE_BYTES = 65536
 # A blocking receive waits this long before it goes over to `poll`, which sees strays too and has a finer clock.
-SHORT_WAIT_S = 0.005
+# The kernel counts it in ticks of 1 to 10 ms and rounds up.
+SHORT_WAIT_S = 0.004
 STRAYS_ANSWERED = 64
 # Sleeping costs more than looking: a process that sleeps and is woken takes 30 us of CPU and as much of delay for each
 # round trip, one that looks again takes 1 us for each look (docs/performance.md). So look some times first. Where that
 # never helps (a real distance, a busy machine, one processor), stop it for a while.
-LOOKS = 60
-FRUITLESS_LOOKS = 4
-RECEIVES_WITHOUT_LOOKING = 250
+LOOKS = 50
+FRUITLESS_LOOKS = 3
+RECEIVES_WITHOUT_LOOKING = 500
 
 # What a socket may report about the network; the packet counts as lost and the timer mends it.
 _LOST = frozenset(
@@ -157,10 +159,11 @@ class Endpoint:
     def receive(self, memory: bytearray, wait_s: float) -> tuple[int, int]:  # hot path
         """Wait at most `wait_s` for a datagram or a burst: (bytes in `memory`, stride), (-1, 0) when nothing came."""
         if wait_s >= SHORT_WAIT_S:
+            began_at = time.monotonic()
             received = self._look(memory) or self._receive(memory, 0)
             if received is not None:
                 return received
-            wait_s -= SHORT_WAIT_S
+            wait_s -= time.monotonic() - began_at
         if not self._wait(max(wait_s, 0.0)):
             return -1, 0
         return self._receive(memory, socket.MSG_DONTWAIT) or (-1, 0)
