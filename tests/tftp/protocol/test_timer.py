@@ -96,9 +96,9 @@ def test_needless_resends_raise_the_floor_up_to_a_bound() -> None:
         timer.sample(0.0)
         floors.append(timer.rto_s)
         timer.was_needless()
-    assert floors[:3] == [FLOOR_S, 2 * FLOOR_S, 4 * FLOOR_S]
+    assert floors[:3] == pytest.approx([FLOOR_S, 2 * FLOOR_S, 4 * FLOOR_S], rel=0.05)
     assert floors == sorted(floors)
-    assert floors[-1] == FLOOR_MAX_S
+    assert floors[-1] == pytest.approx(FLOOR_MAX_S, rel=0.05)
 
 
 def test_needless_resends_double_the_wait_until_a_round_trip_can_be_measured_again() -> None:
@@ -123,3 +123,15 @@ def test_needless_resends_never_shorten_a_wait() -> None:
     before_s = timer.rto_s
     timer.was_needless()
     assert timer.rto_s == before_s
+
+
+def test_what_raised_the_floor_fades_with_good_round_trips() -> None:
+    timer = ResendTimer()
+    timer.sample(0.0001)
+    for _ in range(3):
+        timer.was_needless()
+    raised_s = timer.rto_s
+    for _ in range(200):
+        timer.sample(0.0001)
+    assert raised_s >= 8 * FLOOR_S
+    assert timer.rto_s == pytest.approx(FLOOR_S, rel=0.1)
