@@ -54,13 +54,17 @@ class Task:
 
 @dataclass(slots=True)
 class Child:
-    """A child and what is known about it. `record` is what it reported last, None before."""
+    """A child and what is known about it.
+
+    `record` is what it reported last, None before. `ended`: it has been waited for, and its pid may be another's.
+    """
 
     pid: int
     task: Task
     started_s: float
     slot: Slot | None = None
     record: TransferRecord | None = None
+    ended: bool = False
 
     def is_proven(self) -> bool:
         """Whether its peer has shown that it is there; False where that cannot be known."""
@@ -68,8 +72,8 @@ class Child:
 
     @property
     def waits(self) -> bool:
-        """True for a connection on which nothing is under way."""
-        return self.task.is_connection and self.slot is not None and self.slot.idle
+        """True for a living connection on which nothing is under way."""
+        return self.task.is_connection and not self.ended and self.slot is not None and self.slot.idle
 
 
 class Children:
@@ -141,6 +145,7 @@ class Children:
         while (found := _wait_for_one()) is not None:
             if found[0] in self._living:  # else an orphan that the system gave us, as it does to process 1
                 ended[found[0]] = found[1]
+                self._living[found[0]].ended = True
         if ended:
             self.hear()  # who has ended has reported before
         buried = [(self._living.pop(pid), status) for pid, status in ended.items()]

@@ -33,6 +33,7 @@ class _Client:
     sock: socket.socket
     unread: bytes = b""
     unsent: bytearray = field(default_factory=bytearray)
+    asks_no_more: bool = False
     patience: Timer | None = None
 
 
@@ -73,9 +74,10 @@ class Control:
         except OSError:
             got = b""
         *lines, client.unread = (client.unread + got).split(b"\n")
-        if not got or len(client.unread) > _LINE_BYTES:
+        if len(client.unread) > _LINE_BYTES:
             self._drop(client)
             return
+        client.asks_no_more = not got
         self._be_patient(client)
         for line in lines:
             answer = self._answer(line.decode("ascii", "replace").strip())
@@ -107,7 +109,9 @@ class Control:
         if sent:
             self._be_patient(client)
         fd = client.sock.fileno()
-        if client.unsent:
+        if client.asks_no_more and not client.unsent:
+            self._drop(client)
+        elif client.unsent:
             self._supervisor.watch(fd, lambda: self._write(client), selectors.EVENT_WRITE)
         else:
             self._supervisor.watch(fd, lambda: self._read(client))

@@ -62,10 +62,8 @@ def ask(path: Path, word: str) -> str:
             sock.settimeout(_PATIENCE_S)
             sock.connect(str(path))
             sock.sendall(word.encode() + b"\n")
-            while not answer.endswith(b"\n") and len(answer) < _ANSWER_BYTES:
-                piece = sock.recv(1 << 16)
-                if not piece:
-                    break
+            sock.shutdown(socket.SHUT_WR)
+            while len(answer) < _ANSWER_BYTES and (piece := sock.recv(1 << 16)):
                 answer += piece
     except TimeoutError:
         raise _CannotAsk(f"{path}: no answer within {_PATIENCE_S:g} s") from None

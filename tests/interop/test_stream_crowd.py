@@ -156,4 +156,5 @@ def test_the_limits_count_every_transport_together(root: Path) -> None:
                 client.sock.shutdown(socket.SHUT_RDWR)
                 client.sock.close()
             server.await_transfers(2)
+            server.await_idle()  # a place is free again when its child has been waited for
             assert fetch_in_datagrams(fourth) == CONTENT

@@ -25,6 +25,16 @@ def wait_for_all():
 """
 
 
+WAIT_FOR = """
+def wait_for(children):
+    buried = []
+    while len(children):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        buried += children.reap()
+    return buried
+"""
+
+
 def run(script: str) -> object:
     """In a process of its own, which has no other children and no threads."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -56,6 +66,34 @@ fork(lambda telling: os._exit(0))
 print(json.dumps(wait_for_all()))
 """
     assert run(script) == [["crashed", "ended with status 0", 1]]
+
+
+def test_who_tells_its_end_while_it_is_buried_is_signalled_no_more() -> None:
+    script = """
+signalled = []
+children = Children(lambda child, record: signalled.append((child.ended, child.waits)))
+body = lambda telling: telling.ended(replace(BLANK, result=Result.COMPLETE, status=0))
+children.fork(Task(Claim("source", "asker"), body, BLANK, is_connection=True), 0.0)
+print(json.dumps([[record for _, record in wait_for(children)], signalled]))
+"""
+    assert run(WAIT_FOR + script) == [[None], [[True, False]]]
+
+
+def test_a_connection_tells_while_it_lives_and_may_end_without_a_word() -> None:
+    script = """
+heard = []
+children = Children(lambda child, record: heard.append(record.detail))
+def body(telling):
+    for detail in "abc":
+        telling.ended(replace(BLANK, detail=detail, status=68))
+    if crash:
+        raise ZeroDivisionError("on purpose")
+for crash in (False, True):
+    children.fork(Task(Claim("source", "asker"), body, BLANK, is_connection=True), 0.0)
+    records = [record for _, record in wait_for(children)]
+print(json.dumps([heard, records]))
+"""
+    assert run(WAIT_FOR + script) == [[*"abc", *"abc", "ZeroDivisionError: on purpose"], [None]]
 
 
 def test_many_records_are_not_mixed_up() -> None:

@@ -116,6 +116,23 @@ def test_a_line_without_end_is_not_waited_for(scene: Scene, said: bytes) -> None
     assert is_dropped(client)
 
 
+def test_who_has_asked_all_is_answered_and_then_left(scene: Scene) -> None:
+    scene.size = 1_000_000
+    client = scene.connect()
+    client.sendall(b"big\n")
+    client.shutdown(socket.SHUT_WR)
+    got = b""
+    client.setblocking(False)
+    while len(scene.supervisor.watched) > 1 or not got.endswith(b"\n"):
+        scene.supervisor.turn()
+        try:
+            got += client.recv(1 << 20)
+        except BlockingIOError:
+            continue
+    assert len(json.loads(got)["text"]) == 1_000_000
+    assert client.recv(1) == b""
+
+
 def test_rubbish_is_an_error_in_json(scene: Scene) -> None:
     (answer,) = scene.ask(b"\xff\x00\x1b[2J\n")
     assert answer["ok"] is False
