@@ -92,3 +92,15 @@ def test_whatever_a_child_writes_is_no_error(rubbish: bytes) -> None:
     board._memory[:] = rubbish
     live = slot.maybe_live()
     assert live is None or isinstance(live.facts, dict)
+
+
+def test_a_proof_belongs_to_one_child() -> None:
+    board = Board(1)
+    slot = taken(board)
+    seen = [slot.proven]
+    slot.prove()
+    slot.begin("x" * 2000, FACTS, 1.0)  # nothing that is told of the transfer touches it
+    seen.append(slot.proven)
+    board.give_back(slot)
+    seen.append(taken(board).proven)
+    assert seen == [False, True, False]

@@ -46,3 +46,26 @@ def test_all_capabilities_can_be_given_up() -> None:
 def test_elsewhere_the_calls_do_nothing_and_say_so() -> None:
     script = "kernel._LIBC = None\nprint(kernel.die_with_parent(15), kernel.set_capabilities(0))"
     assert run(script) == "False False\n"
+
+
+@LINUX
+def test_a_system_call_by_its_number() -> None:
+    script = """
+import os
+print(kernel.system_call(39 if os.uname().machine == "x86_64" else 172) == os.getpid())
+try: kernel.system_call(10**6)
+except OSError as error: print(error.errno)
+"""
+    assert run(script).split() == ["True", "38"]
+
+
+@LINUX
+def test_the_capabilities_that_are_held() -> None:
+    script = """
+held = int(open("/proc/self/status").read().split("CapPrm:")[1].split()[0], 16)
+print(kernel.capabilities() == held)
+kernel.forget_capabilities(all_but=1 << 10)
+bound = int(open("/proc/self/status").read().split("CapBnd:")[1].split()[0], 16)
+print(bound & ~(1 << 10) == 0 or not held)
+"""
+    assert run(script).split() == ["True", "True"]

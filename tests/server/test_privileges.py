@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from blockstep.protocol.errors import LocalError
-from blockstep_server.privileges import find_user
+from blockstep_server import privileges
+from blockstep_server.privileges import find_user, wanted
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 # all that the scripts need: afterwards the interpreter's own files may be out of reach
@@ -29,6 +30,54 @@ def run(script: str) -> str:
 def test_a_user_who_does_not_exist_is_an_error_of_the_caller() -> None:
     with pytest.raises(LocalError, match="no such user"):
         find_user("no-such-user-here")
+
+
+def test_an_ordinary_user_stays_who_he_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert wanted(None) is None
+
+
+def test_root_becomes_nobody_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert wanted(None) == find_user("nobody")
+    root = wanted("root")
+    assert root is not None
+    assert root.uid == 0
+
+
+def test_root_without_anybody_to_become_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(privileges, "_UNPRIVILEGED", "no-such-user-here")
+    with pytest.raises(LocalError, match="--user root"):
+        wanted(None)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_left_is_said_and_no_program_can_have_more(keep: bool) -> None:
+    script = f"""
+print(become(find_user("nobody"), keep_low_ports={keep}))
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(*(int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")))
+"""
+    left = 1 << 10 if keep else 0
+    said, masks = run(script).splitlines()
+    assert said.startswith("user nobody (")
+    assert said.endswith("net_bind_service (single port below 1024)" if keep else "none")
+    assert masks == f"0 {left} {left} {left} 0"
+
+
+@AS_ROOT
+def test_who_stays_root_keeps_the_right_to_files_alone() -> None:
+    script = """
+print(become(find_user("root")))
+for attempt in (lambda: open("/etc/shadow").close(), lambda: os.setuid(1), os.getuid):
+    try: attempt(); print("done")
+    except PermissionError: print("refused")
+"""
+    said, *outcomes = run(script).splitlines()
+    assert said.endswith("dac_override (--user root), dac_read_search (--user root)")
+    assert outcomes == ["done", "refused", "done"]
 
 
 @AS_ROOT

@@ -10,8 +10,10 @@ import pytest
 from blockstep_server.admission import Admission, Policy, Verdict
 from blockstep_server.children import Task
 from blockstep_server.listen import Arrival, open_udp
+from blockstep_server.loops import OwnPorts
 from blockstep_server.reply import ReplySockets
 from blockstep_server.report import TransferRecord
+from blockstep_server.suspicion import Bounds, Suspicion
 from blockstep_server.udp import UdpListener
 from blockstep_server.values import Bind, parse_network
 
@@ -38,20 +40,29 @@ class FakeSupervisor:
 
 
 class Scene:
-    def __init__(self, *, single_port: bool = False, **policy: Any) -> None:
+    def __init__(
+        self,
+        *,
+        single_port: bool = False,
+        suspicion: Suspicion | None = None,
+        own_port: bool = False,
+        **policy: Any,
+    ) -> None:
         (self.sock,) = open_udp(Bind("127.0.0.1", 0), 0)
         self.supervisor = FakeSupervisor(Policy(**{"max_sessions": 1000, **policy}))
         self.sockets: list[ReplySockets | None] = []
+        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.client.bind(("127.0.0.1", 0))
         self.listener = UdpListener(
             self.sock,
             self.supervisor,  # type: ignore[arg-type]
             self._make_body,
             single_port=single_port,
             keep_fds=(99,),
+            suspicion=suspicion,
+            own_ports=OwnPorts([self.client.getsockname()]) if own_port else None,
             chance=lambda: 0.0,
         )
-        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.client.bind(("127.0.0.1", 0))
 
     def _make_body(self, arrival: Arrival, sockets: ReplySockets | None) -> Any:
         self.sockets.append(sockets)
@@ -152,3 +163,26 @@ def test_what_was_handed_back_is_served_at_once(scene: Scene, monkeypatch: pytes
         patch.setattr("socket.socket.connect", slow_connect)
         scene.listener.handle_readable()
     assert len(scene.supervisor.tasks) == 2
+
+
+@pytest.mark.parametrize("scene", [{"own_port": True}], indirect=True)
+def test_a_request_from_a_port_of_our_own_is_not_answered(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    assert scene.supervisor.tasks == []
+    assert scene.supervisor.refusals[0][0] == Verdict.BAD_SOURCE.value
+
+
+BOUNDS = Bounds(half_open=100, half_open_per_client=2)
+
+
+@pytest.mark.parametrize("scene", [{"suspicion": Suspicion(BOUNDS, lambda: 0.0)}], indirect=True)
+def test_each_task_is_watched_until_its_peer_has_answered(scene: Scene) -> None:
+    for number in range(4):
+        scene.send(REQUEST.replace(b"file", b"fil%d" % number))
+        scene.listener.handle_readable()
+        for task in scene.supervisor.tasks[number:]:
+            assert task.watcher is not None
+            task.watcher.started(lambda number=number: number == 0)  # type: ignore[misc]
+    assert len(scene.supervisor.tasks) == 3, "the first has answered, so two more are half-open"
+    assert scene.supervisor.refusals == [(Verdict.HALF_OPEN.value, "{}:{}".format(*scene.client.getsockname()))]
