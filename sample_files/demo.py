@@ -1,8 +1,9 @@
 """See files move: python sample_files/demo.py (what `make demo` runs).
 
-Starts `blockstep serve` on a free port of the loopback address, puts every sample file and one of 100 MiB, gets them
-back, and compares the SHA-256 of what the server stored and of what came back with the manifest. Everything happens in
-a temporary directory that is removed, and the server is stopped, however this ends. Exit code 1 if anything went wrong.
+Starts `blockstep serve` on free ports of the loopback address, UDP and TCP. Over each of them it puts every sample file
+and one of 100 MiB, gets them back, and compares the SHA-256 of what the server stored and of what came back with the
+manifest. Everything happens in a temporary directory that is removed, and the server is stopped, however this ends.
+Exit code 1 if anything went wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ BLOCKSTEP = [sys.executable, "-m", "blockstep"]
 LARGE_FILE = "100MiB.bin"
 START_WITHIN_S = 20
 STOP_WITHIN_S = 10
-ROW = "{:<18} {:>11} {:>10} {:>10}  {:<30} {}"
+SCHEMES = {"udp": "tftp", "tcp": "tftp+tcp"}
+ROW = "{:<18} {:>11} {:>11} {:>9} {:>11} {:>9}  {}"
 
 
 class DemoError(Exception):
@@ -37,18 +39,23 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Moved:
-    """One file, there and back."""
+    """One file, there and back over each transport. `put` and `got` are what the client told, by transport."""
 
     name: str
-    put: dict[str, Any]
-    got: dict[str, Any]
+    put: dict[str, dict[str, Any]]
+    got: dict[str, dict[str, Any]]
     digests_equal: bool
 
     def row(self) -> str:
-        options = f"blksize {self.got['blksize']}, windowsize {self.got['windowsize']}"
-        verdict = "equal" if self.digests_equal else "DIFFERENT"
-        size_bytes = f"{self.got['bytes']:,}"
-        return ROW.format(self.name, size_bytes, _rate(self.put), _rate(self.got), options, verdict)
+        size_bytes = f"{self.got['udp']['bytes']:,}"
+        rates = [_rate(each[transport]) for transport in SCHEMES for each in (self.put, self.got)]
+        return ROW.format(self.name, size_bytes, *rates, "equal" if self.digests_equal else "DIFFERENT")
+
+    def options(self) -> str:
+        """What was agreed."""
+        over_udp, over_tcp = self.got["udp"], self.got["tcp"]
+        datagrams = f"blksize {over_udp['blksize']}, windowsize {over_udp['windowsize']}"
+        return f"UDP: {datagrams}; TCP: blksize {over_tcp['blksize']}, and windows are the kernel's"
 
 
 def _rate(transfer: dict[str, Any]) -> str:
@@ -58,12 +65,14 @@ def _rate(transfer: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def running_server(root: Path) -> Iterator[int]:
-    """A server for this directory on the loopback address; gives its port, and is gone afterwards."""
-    command = [*BLOCKSTEP, "serve", str(root), "--bind", "127.0.0.1", "--port", "0", "--upload", "create"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+def running_server(root: Path) -> Iterator[dict[str, int]]:
+    """A server for this directory on the loopback address; gives its port for each transport; gone afterwards."""
+    where = ["--bind", "127.0.0.1", "--port", "0", "--tcp", "0"]
+    with subprocess.Popen(
+        [*BLOCKSTEP, "serve", str(root), *where, "--upload", "create"], stderr=subprocess.PIPE
+    ) as server:
         try:
-            yield port_of(server)
+            yield ports_of(server)
         finally:
             server.terminate()
             try:
@@ -72,18 +81,18 @@ def running_server(root: Path) -> Iterator[int]:
                 server.kill()
 
 
-def port_of(server: subprocess.Popen[bytes]) -> int:
-    """The port from the line with which the server says that it is ready. The log that follows fits into the pipe."""
+def ports_of(server: subprocess.Popen[bytes]) -> dict[str, int]:
+    """The ports from the line with which the server says that it is ready. The log that follows fits into the pipe."""
     assert server.stderr is not None
     said = b""
     deadline = time.monotonic() + START_WITHIN_S
-    while (found := re.search(rb"127\.0\.0\.1:(\d+)\D", said)) is None:
+    while len(found := re.findall(rb"127\.0\.0\.1:(\d+) \((udp|tcp)\)", said)) < len(SCHEMES):
         readable, _, _ = select.select([server.stderr], [], [], max(0, deadline - time.monotonic()))
         more = os.read(server.stderr.fileno(), 65536) if readable else b""
         if not more:
             raise DemoError(f"the server did not start: {said.decode(errors='replace').strip() or 'it said nothing'}")
         said += more
-    return int(found[1])
+    return {transport.decode(): int(port) for port, transport in found}
 
 
 def blockstep(*arguments: str) -> dict[str, Any]:
@@ -101,13 +110,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def there_and_back(source: Path, port: int, served: Path, fetched: Path) -> Moved:
-    """Put one file and get it again; `served` and `fetched` are the directories where it arrives."""
-    name = source.name
-    put = blockstep("put", str(source), f"127.0.0.1:{port}/{name}")
-    got = blockstep("get", f"tftp://127.0.0.1:{port}/{name}", "-o", str(fetched / name))
-    digests = {read_manifest()[name], sha256(source), sha256(served / name), sha256(fetched / name)}
-    return Moved(name, put, got, digests_equal=len(digests) == 1)
+def there_and_back(source: Path, ports: dict[str, int], served: Path, fetched: Path) -> Moved:
+    """Put one file and get it again, over each transport; `served` and `fetched` are where it arrives."""
+    moved = Moved(source.name, {}, {}, digests_equal=True)
+    digests = {read_manifest()[source.name], sha256(source)}
+    for transport, scheme in SCHEMES.items():
+        name = f"{transport}-{source.name}"
+        url = f"{scheme}://127.0.0.1:{ports[transport]}/{name}"
+        moved.put[transport] = blockstep("put", str(source), url)
+        moved.got[transport] = blockstep("get", url, "-o", str(fetched / name))
+        digests |= {sha256(served / name), sha256(fetched / name)}
+    return replace(moved, digests_equal=len(digests) == 1)
 
 
 def demo() -> bool:
@@ -118,14 +131,16 @@ def demo() -> bool:
             directory.mkdir()
         served.chmod(0o777)  # a server that root starts becomes nobody; nobody else can get in here
         sources = [*committed_files(), make(made, LARGE_FILE)]
-        with running_server(served) as port:
-            print(f"A server is on 127.0.0.1:{port}; {len(sources)} files go there and come back.", flush=True)
-            moved = [there_and_back(source, port, served, fetched) for source in sources]
-    print("\n" + ROW.format("file", "bytes", "put MB/s", "get MB/s", "options", "SHA-256"))
+        with running_server(served) as ports:
+            where = ", ".join(f"{port} ({transport})" for transport, port in ports.items())
+            print(f"A server is on 127.0.0.1:{where}; {len(sources)} files go there and come back.", flush=True)
+            moved = [there_and_back(source, ports, served, fetched) for source in sources]
+    print("\n" + ROW.format("file", "bytes", "UDP put", "get", "TCP put", "get MB/s", "SHA-256"))
     for each in moved:
         print(each.row())
+    print(f"\n{moved[-1].options()}")
     all_equal = all(each.digests_equal for each in moved)
-    print("\nEvery digest is equal; nothing is left running." if all_equal else "\nNot every file arrived as it was.")
+    print("Every digest is equal; nothing is left running." if all_equal else "Not every file arrived as it was.")
     return all_equal
 
 

@@ -22,6 +22,8 @@ def test_the_demo_moves_everything_and_leaves_nothing_running(tmp_path: Path) ->
         out, err = demo.communicate(timeout=120)
     assert (demo.returncode, err) == (0, "")
     assert out.count(" equal\n") == len(committed_files()) + 1
+    assert "UDP put" in out
+    assert "TCP put" in out
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ProcessLookupError):  # the group of the demo and of all that it started has nobody left
         os.killpg(demo.pid, 0)
@@ -42,9 +44,9 @@ def test_a_file_that_changed_on_its_way_is_noticed(tmp_path: Path) -> None:
     fetched.mkdir()
     forged = tmp_path / "switch.cfg"
     forged.write_bytes(b"not what the manifest says")
-    with running_server(served) as port:
-        moved = there_and_back(forged, port, served, fetched)
+    with running_server(served) as ports:
+        moved = there_and_back(forged, ports, served, fetched)
         with pytest.raises(DemoError, match="ended with exit code 73"):  # the file exists, and this server only creates
-            there_and_back(forged, port, served, fetched)
+            there_and_back(forged, ports, served, fetched)
     assert not moved.digests_equal
     assert "DIFFERENT" in moved.row()

@@ -19,7 +19,6 @@ from blockstep.capturing import PCAP, captured
 from blockstep.protocol.options import BLKSIZE_LARGEST
 from blockstep.protocol.stream import BLKSIZE_STREAM
 from blockstep_client.address import MODES, Target, Transport
-from blockstep_client.connections import Connections
 from blockstep_client.display import Display, Verbosity
 from blockstep_client.errors import Stopped
 from blockstep_client.jobs import Job, plan_get, plan_put
@@ -27,6 +26,7 @@ from blockstep_client.params import BlksizeType, NumberType, SecondsType, Target
 from blockstep_client.session import transfer
 from blockstep_client.settings import BLKSIZE_DEFAULT, RETRIES_DEFAULT, WINDOWSIZE_DEFAULT, Settings
 from blockstep_client.signals import stoppable
+from blockstep_client.transports import exchanges
 
 __all__ = ["get", "put"]
 
@@ -136,9 +136,10 @@ def _run(jobs: Sequence[Job], settings: Settings, flags: dict[str, Any]) -> None
 
 def _run_each(jobs: Sequence[Job], settings: Settings, display: Display) -> int:
     first_failure = 0
-    with Connections(settings, display.note) as connections:
+    transports = {job.target.transport for job in jobs}
+    with exchanges(transports, settings, display.note) as exchange_for:
         for job in jobs:
-            result = transfer(job, settings, display, connections)
+            result = transfer(job, settings, display, exchange_for)
             display.report(result)
             if result.stop_code:
                 return result.stop_code

@@ -1,12 +1,13 @@
 """Connections to servers, for one command: made when they are needed, kept for the files that follow.
 
 Decided here: every address of a host is tried in turn, all but the last with a few seconds only, as for datagrams; the
-name in a certificate must be the host's as the user wrote it; certificates are read once, and only for TLS. A command
-that makes no connection does not load what that takes, a sixth of the time in which it starts.
+name in a certificate must be the host's as the user wrote it; certificates are read once, and only for TLS.
 """
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,19 +15,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from blockstep.protocol.errors import End, TransferFailed
+from blockstep.transport.dial import connect_tcp, connect_unix
+from blockstep.transport.stream_client import ClientStream
+from blockstep.transport.tls import client_context, wrap_client
 from blockstep_client.address import Target, Transport
 from blockstep_client.errors import NotTrusted
 from blockstep_client.resolve import Address, resolve
 from blockstep_client.settings import Settings
-
-if TYPE_CHECKING:
-    import socket
-    import ssl
-
-    from blockstep.transport.stream_client import ClientStream
 
 __all__ = ["Connections", "Kept"]
 
@@ -74,8 +72,6 @@ class Connections:
         return made
 
     def _connect(self, target: Target, expires_at: float) -> Kept:
-        from blockstep.transport.dial import connect_unix
-
         if target.transport is Transport.UNIX:
             sock = connect_unix(Path(target.host), timeout_s=self._patience_s(expires_at))
             return self._keep(sock, target.host)
@@ -88,9 +84,6 @@ class Connections:
         return self._call(target, last, self._patience_s(expires_at))
 
     def _call(self, target: Target, address: Address, timeout_s: float) -> Kept:
-        from blockstep.transport.dial import connect_tcp
-        from blockstep.transport.tls import wrap_client
-
         self._note(f"connecting to {address}")
         sock = connect_tcp(address.where, timeout_s=timeout_s)
         if target.transport is not Transport.TLS:
@@ -107,8 +100,6 @@ class Connections:
             raise
 
     def _keep(self, sock: socket.socket, peer: str) -> Kept:
-        from blockstep.transport.stream_client import ClientStream
-
         return Kept(ClientStream(sock, idle_s=self._settings.give_up_s), peer)
 
     def _patience_s(self, expires_at: float) -> float:
@@ -119,7 +110,5 @@ class Connections:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        from blockstep.transport.tls import client_context
-
         settings = self._settings
         return client_context(cafile=settings.cafile, certificate=settings.certificate, key=settings.key)

@@ -15,22 +15,20 @@ from dataclasses import dataclass, field
 from blockstep.protocol.errors import LocalError, RemoteError, TftpError, TransferFailed
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.wire import printable_untrusted
-from blockstep_client.address import Transport
-from blockstep_client.connections import Connections
 from blockstep_client.display import Display
 from blockstep_client.errors import CannotReach, CannotResolve, NotTrusted, Stopped, exit_code
 from blockstep_client.exchange import Exchange, Matter
 from blockstep_client.jobs import Direction, Job
 from blockstep_client.local import ReceivedFile, open_sink, open_source
 from blockstep_client.messages import explain
-from blockstep_client.over_udp import UdpExchange
 from blockstep_client.result import Failure, TransferResult
 from blockstep_client.settings import Settings
+from blockstep_client.transports import ExchangeFor
 
 __all__ = ["transfer"]
 
 
-def transfer(job: Job, settings: Settings, display: Display, connections: Connections) -> TransferResult:
+def transfer(job: Job, settings: Settings, display: Display, exchange_for: ExchangeFor) -> TransferResult:
     """Run one job to its end, well or not. `display` shows progress; the result is the caller's to report."""
     started_at = time.monotonic()
     matter = Matter(
@@ -41,7 +39,7 @@ def transfer(job: Job, settings: Settings, display: Display, connections: Connec
         note=display.note,
         progress=display.progress.update,
     )
-    session = _Session(job, matter, _exchange(matter, connections), display, started_at)
+    session = _Session(job, matter, exchange_for(matter), display, started_at)
     display.progress.begin(printable_untrusted(job.target.base_name))
     try:
         session.run()
@@ -54,14 +52,6 @@ def transfer(job: Job, settings: Settings, display: Display, connections: Connec
     finally:
         display.progress.end()
     return session.result(None)
-
-
-def _exchange(matter: Matter, connections: Connections) -> Exchange:
-    if matter.target.transport is Transport.UDP:
-        return UdpExchange(matter)
-    from blockstep_client.over_stream import StreamExchange  # a client of datagrams starts quicker without it
-
-    return StreamExchange(matter, connections)
 
 
 @dataclass(slots=True)

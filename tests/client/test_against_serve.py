@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from blockstep_client.command import get, put
-from support.ownership import hand_over
 from blockstep_lab.trace.capture import read_capture
 from blockstep_lab.trace.outcome import Result, outcome_of
 from blockstep_lab.trace.rules import check
+from support.ownership import hand_over
 
 SIZES = [0, 1, 511, 512, 513, 1427, 1428, 1429, 1428 * 16, 1428 * 17 + 5]
 WRAP = 8 * 65536 + 3  # at blksize 8 the wire numbers start again
