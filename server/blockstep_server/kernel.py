@@ -15,6 +15,7 @@ __all__ = [
     "CAP_DAC_READ_SEARCH",
     "CAP_NET_BIND_SERVICE",
     "FILE_CAPABILITIES",
+    "Capabilities",
     "capabilities",
     "die_with_parent",
     "forbid_new_privileges",
@@ -37,6 +38,12 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_NOTHING = (0,) * 6
+if _LIBC is not None:
+    # Said once: a child that converts each number by itself touches, and so copies, more of the parent's memory.
+    _LIBC.syscall.argtypes = (ctypes.c_long,) * 7
+    _LIBC.syscall.restype = ctypes.c_long
+    _LIBC.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 def die_with_parent(signal_number: int) -> bool:
@@ -54,17 +61,24 @@ def keep_capabilities() -> bool:
     return _prctl(_PR_SET_KEEPCAPS, 1)
 
 
-def set_capabilities(mask: int) -> bool:
-    """Make `mask` (bit n: capability n, n < 32) the permitted and effective capabilities, and no more.
+class Capabilities:
+    """A set of capabilities (`mask`, bit n: capability n, n < 32), made ready for a process to restrict itself to."""
 
-    OSError if we do not have one of them.
-    """
-    if _LIBC is None:
-        return False
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
-    _check(_LIBC.capset(header, data))
-    return True
+    def __init__(self, mask: int) -> None:
+        self._header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        self._data = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
+
+    def enforce(self) -> bool:
+        """Make them the permitted and effective ones, and no more. OSError if we do not have one of them."""
+        if _LIBC is None:
+            return False
+        _check(_LIBC.capset(self._header, self._data))
+        return True
+
+
+def set_capabilities(mask: int) -> bool:
+    """Make `mask` the permitted and effective capabilities, and no more, as `Capabilities` does."""
+    return Capabilities(mask).enforce()
 
 
 def forget_capabilities(*, all_but: int) -> None:
@@ -96,7 +110,7 @@ def system_call(number: int, *arguments: int) -> int:
     """A system call by its number, with integers and addresses. OSError if the kernel refuses it."""
     if _LIBC is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    result: int = _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+    result: int = _LIBC.syscall(number, *arguments, *_NOTHING[len(arguments) :])
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -106,8 +120,7 @@ def system_call(number: int, *arguments: int) -> int:
 def _prctl(option: int, value: int) -> bool:
     if _LIBC is None:
         return False
-    unused = ctypes.c_ulong(0)
-    _check(_LIBC.prctl(option, ctypes.c_ulong(value), unused, unused, unused))
+    _check(_LIBC.prctl(option, value, 0, 0, 0))
     return True
 
 

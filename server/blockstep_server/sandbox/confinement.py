@@ -7,9 +7,7 @@ then and fails later ends the transfer: nobody is served with less than what was
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blockstep_server import kernel
@@ -57,15 +55,21 @@ class Sandbox:
 
         A connection, which serves several transfers, stays after it.
         """
-        for mechanism in self.mechanisms:
-            with _named(mechanism):
+        mechanism = None
+        try:
+            for mechanism in self.mechanisms:
                 mechanism.enter(needs)
+        except OSError as error:
+            raise _cannot(mechanism, error) from error
 
     def confine(self, hold: Hold) -> tuple[Measure, ...]:
         """The second step, when the transfer holds what it needs; what is in force. Raises CannotConfine."""
-        for mechanism in self.mechanisms:
-            with _named(mechanism):
+        mechanism = None
+        try:
+            for mechanism in self.mechanisms:
                 mechanism.confine(hold)
+        except OSError as error:
+            raise _cannot(mechanism, error) from error
         return self.measures
 
     @property
@@ -101,13 +105,10 @@ def without(why: str, plan: Plan) -> Sandbox:
     return Sandbox((Measure(Priority.name, True, priority.words), *off), (priority,))
 
 
-@contextlib.contextmanager
-def _named(mechanism: Mechanism) -> Iterator[None]:
+def _cannot(mechanism: Mechanism | None, error: OSError) -> CannotConfine:
     """An error of the system says whose it was, and is not taken for one of the network or of a file."""
-    try:
-        yield
-    except OSError as error:
-        raise CannotConfine(f"sandbox: {mechanism.name} fails: {error.strerror}") from error
+    name = "" if mechanism is None else mechanism.name
+    return CannotConfine(f"sandbox: {name} fails: {error.strerror}")
 
 
 def _no_new_privileges() -> Measure:

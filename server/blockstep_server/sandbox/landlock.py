@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from enum import IntFlag
+from functools import lru_cache
 
 from blockstep_server import kernel
 
@@ -58,6 +59,7 @@ def version() -> int:
     return kernel.system_call(_CREATE_RULESET, 0, 0, _QUERY_VERSION)
 
 
+@lru_cache
 def handled(abi: int) -> bytes:
     """The attribute of a ruleset that handles all that version `abi` can, of the length which that version knows."""
     files = (1 << _FILE_BITS[min(abi, _NEWEST_FILES)]) - 1
@@ -67,8 +69,8 @@ def handled(abi: int) -> bytes:
     return _RULESET.pack(files, network, scopes)[:known_bytes]
 
 
-def make_ruleset(abi: int, rules: tuple[tuple[int, Access], ...] = ()) -> int:
-    """The descriptor of a ruleset, closed on exec: nothing is allowed but what `rules` say, (directory fd, rights).
+def make_ruleset(abi: int, rules: tuple[tuple[int, int], ...] = ()) -> int:
+    """The descriptor of a ruleset, closed on exec: nothing is allowed but what `rules` say, (directory fd, `Access`).
 
     A right that version `abi` does not know cannot be refused by it and is left out. OSError.
     """

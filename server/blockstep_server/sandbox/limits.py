@@ -8,10 +8,20 @@ hold the file. No new process; root is exempt from that one by the kernel's rule
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 
-__all__ = ["Limits", "address_space_bytes", "enforce", "for_sending", "in_words", "limits_for"]
+__all__ = [
+    "Limits",
+    "address_space_bytes",
+    "attainable",
+    "enforce",
+    "for_files_of",
+    "for_transfer",
+    "in_words",
+    "limits_for",
+]
 
 _DESCRIPTORS = 16
 _CPU_S = 600
@@ -32,28 +42,33 @@ Limits = tuple[tuple[int, int], ...]
 """(RLIMIT_..., value) pairs."""
 
 
-def limits_for(*, address_space: int | None, file_bytes: int | None = None, connection: bool = False) -> Limits:
-    """The limits of a child. `file_bytes`: no file may be written beyond it (None: no limit of its own).
-
-    A connection serves several transfers, and has to open files.
-    """
-    pairs = [
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_CPU, _CPU_UPLOAD_S),
-    ]
-    if not connection:
-        pairs.append((resource.RLIMIT_NOFILE, _DESCRIPTORS))
+def limits_for(*, address_space: int | None, connection: bool = False) -> Limits:
+    """The limits of a child before it knows what it is asked for. A connection has to open files again and again."""
+    pairs = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, 0)]
+    pairs.append((resource.RLIMIT_CPU, _CPU_UPLOAD_S) if connection else (resource.RLIMIT_NOFILE, _DESCRIPTORS))
     if address_space is not None:
         pairs.append((resource.RLIMIT_AS, address_space))
-    if file_bytes is not None:
-        pairs.append((resource.RLIMIT_FSIZE, file_bytes))
     return tuple(pairs)
 
 
-def for_sending(size_bytes: int) -> Limits:
-    """How much CPU the sending of a file of this size may take."""
-    return ((resource.RLIMIT_CPU, min(_CPU_S + size_bytes // _BYTES_PER_CPU_S, _CPU_UPLOAD_S)),)
+def for_transfer(size_bytes: int | None) -> Limits:
+    """How much CPU the sending of a file of this size may take; None: an upload."""
+    cpu_s = _CPU_UPLOAD_S if size_bytes is None else min(_CPU_S + size_bytes // _BYTES_PER_CPU_S, _CPU_UPLOAD_S)
+    return ((resource.RLIMIT_CPU, cpu_s),)
+
+
+def for_files_of(size_bytes: int) -> Limits:
+    """No file may grow beyond this."""
+    return ((resource.RLIMIT_FSIZE, size_bytes),)
+
+
+def attainable(limits: Limits) -> Limits:
+    """The same, but where the process is limited to less already."""
+    found = []
+    for what, value in limits:
+        _soft, hard = resource.getrlimit(what)
+        found.append((what, value if hard == resource.RLIM_INFINITY else min(value, hard)))
+    return tuple(found)
 
 
 def in_words(limits: Limits) -> str:
@@ -62,11 +77,12 @@ def in_words(limits: Limits) -> str:
 
 
 def enforce(limits: Limits) -> None:
-    """Set hard and soft limits; one that is lower already stays."""
-    for what, value in limits:
-        _soft, hard = resource.getrlimit(what)
-        lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (lowest, lowest))
+    """Set hard and soft limits, which must be attainable. OSError."""
+    try:
+        for what, value in limits:
+            resource.setrlimit(what, (value, value))
+    except ValueError as error:  # above the hard limit
+        raise PermissionError(errno.EPERM, str(error)) from None
 
 
 def address_space_bytes() -> int | None:

@@ -90,21 +90,22 @@ class Limits:
     name = "limits"
 
     def __init__(self, _plan: Plan) -> None:
-        self._address_space = limits.address_space_bytes()
-        self.words = limits.in_words(limits.limits_for(address_space=self._address_space))
+        address_space = limits.address_space_bytes()
+        self._transfer, self._connection = (
+            limits.attainable(limits.limits_for(address_space=address_space, connection=each)) for each in (False, True)
+        )
+        self.words = limits.in_words(self._transfer)
 
     def fds(self) -> tuple[int, ...]:
         return ()
 
     def enter(self, needs: Needs) -> None:
-        found = limits.limits_for(
-            address_space=self._address_space, file_bytes=needs.upload_bytes, connection=needs.connection
-        )
-        limits.enforce(found)
+        limits.enforce(self._connection if needs.connection else self._transfer)
+        if needs.upload_bytes is not None:
+            limits.enforce(limits.attainable(limits.for_files_of(needs.upload_bytes)))
 
     def confine(self, hold: Hold) -> None:
-        if hold.size_bytes is not None:
-            limits.enforce(limits.for_sending(hold.size_bytes))
+        limits.enforce(limits.attainable(limits.for_transfer(hold.size_bytes)))
 
 
 class Capabilities:
@@ -113,8 +114,10 @@ class Capabilities:
     name = "capabilities"
 
     def __init__(self, _plan: Plan) -> None:
-        self._held = kernel.capabilities()
-        self.words = "none from the first block on" if self._held else "none"
+        held = kernel.capabilities()
+        self.words = "none from the first block on" if held else "none"
+        self._to_send = kernel.Capabilities(0) if held else None
+        self._to_take = kernel.Capabilities(held & kernel.FILE_CAPABILITIES) if held else None
 
     def fds(self) -> tuple[int, ...]:
         return ()
@@ -123,13 +126,15 @@ class Capabilities:
         pass
 
     def confine(self, hold: Hold) -> None:
-        if self._held:
-            kernel.set_capabilities(self._held & kernel.FILE_CAPABILITIES if hold.upload_dir_fd is not None else 0)
+        wanted = self._to_send if hold.upload_dir_fd is None else self._to_take
+        if wanted is not None:
+            wanted.enforce()
 
 
 _NAME = Access.MAKE_REG | Access.REMOVE_FILE | Access.REFER
 _READ = Access.READ_FILE | Access.READ_DIR
 _UPLOAD = _READ | _NAME | Access.WRITE_FILE | Access.TRUNCATE
+_NAME_BITS = int(_NAME)  # an enumeration counts slowly, and this is used in a child
 
 
 class Landlock:
@@ -153,7 +158,7 @@ class Landlock:
         if hold.upload_dir_fd is None:
             landlock.restrict(self._nothing)
             return
-        ruleset = landlock.make_ruleset(self._version, ((hold.upload_dir_fd, _NAME),))
+        ruleset = landlock.make_ruleset(self._version, ((hold.upload_dir_fd, _NAME_BITS),))
         landlock.restrict(ruleset)
         os.close(ruleset)
 
