@@ -28,11 +28,14 @@ def request(opcode: int, name: str, *options: tuple[str, int]) -> bytes:
     return bytes([0, opcode]) + b"".join(field.encode() + b"\0" for field in fields)
 
 
+OACK_LARGEST = 100
 LARGE = (("blksize", 65464), ("windowsize", 64), ("timeout", 1))
+EVERY = (*LARGE, ("blksize2", 32768), ("utimeout", 999999), ("rollover", 0), ("tsize", 0))
 REQUESTS = {
     "read": request(1, "large"),
     "read an empty file": request(1, "empty"),
     "read with options": request(1, "large", ("tsize", 0), *LARGE),
+    "read with options of every kind": request(1, "large", *EVERY),
     "read with tsize": request(1, "large", ("tsize", 0)),
     "read with unknown options": request(1, "large", ("multicast", 1)),
     "read in netascii": request(1, "large").replace(b"octet", b"netascii"),
@@ -133,6 +136,8 @@ def test_at_most_three_datagrams_and_1548_bytes_for_a_request(root: Path, port: 
     for name, packets in found.items():
         assert all(packet == packets[0] for packet in packets), "the same thing again, and nothing after it"
         assert isinstance(packets[0], OptionAck) is ("with options" in name or "with tsize" in name)
+        if isinstance(packets[0], OptionAck):
+            assert len(packets[0].to_bytes()) <= OACK_LARGEST
 
 
 @pytest.mark.slow
