@@ -68,14 +68,24 @@ def become(identity: Identity | None, *, keep_low_ports: bool = False) -> str:
         keep |= kernel.FILE_CAPABILITIES
     try:
         held = _give_up(identity, keep)
-    except PermissionError as error:
-        name = "" if identity is None else f"--user {identity.name}: only root may become another user"
-        raise LocalError(f"{name or 'the capabilities cannot be given up'} ({error.strerror})") from None
+    except OSError as error:
+        raise LocalError(_why_not(identity, error)) from None
     if identity is not None:
         _verify(identity)
     if _capabilities() & ~held:
         raise LocalError("rights of root are left after they were given up")
     return _in_words(held)
+
+
+def _why_not(identity: Identity | None, error: OSError) -> str:
+    if identity is None:
+        return f"the capabilities cannot be given up ({error.strerror})"
+    if os.geteuid() != 0:
+        return f"--user {identity.name}: only root may become another user ({error.strerror})"
+    return (
+        f"--user {identity.name}: this root may not become another user ({error.strerror}), as in a user namespace "
+        "that has no other; to stay root say --user root"
+    )
 
 
 def _give_up(identity: Identity | None, keep: int) -> int:
@@ -85,7 +95,8 @@ def _give_up(identity: Identity | None, keep: int) -> int:
     if identity is not None:
         if held and identity.uid != 0:
             kernel.keep_capabilities()
-        os.setgroups([identity.gid])
+        if identity.uid != os.geteuid() or set(os.getgroups()) - {identity.gid}:
+            os.setgroups([identity.gid])
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     kernel.set_capabilities(held)

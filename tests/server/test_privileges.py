@@ -135,3 +135,25 @@ except CannotBind as error: print(error)
     said = run(script)
     for way_out in ("sudo", "setcap cap_net_bind_service", "ip_unprivileged_port_start=1", "-p 6969"):
         assert way_out in said
+
+
+def test_a_root_without_others_to_become_says_what_to_do() -> None:
+    """In a user namespace that has nobody but root, as containers without privileges have it."""
+    script = """
+for user in ("nobody", "root"):
+    try: print(become(find_user(user)))
+    except LocalError as error: print(error)
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = ["unshare", "--user", "--map-root-user", sys.executable, "-c", HEAD + script]
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs unshare (util-linux)")
+    if "unshare: " in done.stderr:
+        pytest.skip("this system lets nobody make user namespaces")
+    assert done.returncode == 0, done.stderr
+    refused, stayed = done.stdout.splitlines()
+    assert refused.startswith("--user nobody: this root may not become another user")
+    assert "--user root" in refused
+    assert stayed.startswith("user root (0)")

@@ -94,7 +94,7 @@ class Limits:
         self._transfer, self._connection = (
             limits.attainable(limits.limits_for(address_space=address_space, connection=each)) for each in (False, True)
         )
-        self.words = limits.in_words(self._transfer)
+        self.words = f"{limits.in_words(self._transfer)}, CPU by the size of the file"
 
     def fds(self) -> tuple[int, ...]:
         return ()
