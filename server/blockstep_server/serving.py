@@ -27,6 +27,7 @@ from blockstep_server.control import Control
 from blockstep_server.doors import Door, open_doors, try_url
 from blockstep_server.loops import OwnPorts
 from blockstep_server.paths import Root
+from blockstep_server.rehearsal import rehearse
 from blockstep_server.reload import merge
 from blockstep_server.report import Reporter
 from blockstep_server.sandbox import Plan, Sandbox, prepare, without
@@ -236,6 +237,8 @@ class _Server:
 
     def run(self) -> int:
         """Serve until stopped."""
+        if any(door.transport == "udp" for door in self._doors):
+            rehearse()
         return self.supervisor.run(lambda: _say_ready(self._bodies.service.config, self._doors, self._reporter))
 
     def _drain(self) -> Mapping[str, object]:
