@@ -42,3 +42,11 @@ def test_where_the_packets_do_not_arrive_it_gives_up_in_time(monkeypatch: pytest
 def test_where_our_own_files_cannot_be_read_the_refusals_are_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_FILE", rehearsal._FILE.with_name("nothing-of-this-name"))
     assert {record.result for record in rehearsal.rehearse()} == {Result.REFUSED}
+
+
+def test_what_nobody_foresaw_ends_it_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object, **_named: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rehearsal, "blank_record", broken)
+    assert rehearsal.rehearse() == []
