@@ -1,7 +1,7 @@
 """Many real clients at once in one process: our machines behind non-blocking sockets and one `poll`.
 
 Decided here: all requests are on their way before the first answer is looked at, and nobody asks again for want of
-patience. The first wait is half a minute, so a request that had to be repeated was lost, and not just slow to be
+patience. The first wait is two minutes, so a request that had to be repeated was lost, and not just slow to be
 answered on a busy machine; `Member.opening.resends` counts them.
 """
 
@@ -23,8 +23,8 @@ from blockstep_lab.drivers import Driver, ReceiveDriver, SendDriver, ring
 
 __all__ = ["Errand", "Member", "send_crowd"]
 
-FIRST_WAIT_S = 30.0
-PATIENCE_S = 60.0
+FIRST_WAIT_S = 120.0
+PATIENCE_S = 240.0
 DEADLINES_EVERY_S = 0.02
 BATCH = 64
 RECEIVE_BYTES = 65536
@@ -52,7 +52,7 @@ class Member:
         self.driver: Driver | None = None
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind((server[0], 0))
         self._server = server
         self._server_left = False
         self._ask(now)

@@ -24,6 +24,7 @@ from select import select
 import pytest
 
 from support.peers import peer_path
+from support.processes import own_loopback_host
 
 __all__ = ["ATFTPD", "DNSMASQ", "FOREIGN_SERVERS", "TFTPD_HPA", "ForeignServer"]
 
@@ -62,8 +63,7 @@ def _atftpd(root: Path, host: str) -> Iterator[Address]:
 
 @contextmanager
 def _dnsmasq(root: Path, _host: str) -> Iterator[Address]:
-    number = os.getpid()
-    host = f"127.{64 + number // 65536 % 64}.{number // 256 % 256}.{number % 256}"
+    host = own_loopback_host()
     words = [
         *("--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--port=0", "--log-facility=-"),
         *("--enable-tftp", f"--tftp-root={root}", "--bind-interfaces", f"--listen-address={host}"),

@@ -20,7 +20,7 @@ from typing import Any, Self
 from blockstep.transport.atomic import HIDDEN_PREFIX
 from support.supervised import Supervised
 
-__all__ = ["HAS_IPV6", "RunningServer", "running_server"]
+__all__ = ["HAS_IPV6", "RunningServer", "own_loopback_host", "running_server"]
 
 
 def _has_ipv6() -> bool:
@@ -36,12 +36,23 @@ HAS_IPV6 = _has_ipv6()
 _BINDS = ("-b", "127.0.0.1:0", *(("-b", "[::1]:0") if HAS_IPV6 else ()))
 
 
+def own_loopback_host() -> str:
+    """An IPv4 loopback address that no other process of the tests has.
+
+    On 127.0.0.1 ports are used again within seconds, so a test that opens hundreds hears late packets of the one before
+    it, or of one that runs beside it.
+    """
+    number = os.getpid()
+    return f"127.{64 + number // 65536 % 64}.{number // 256 % 256}.{number % 256}"
+
+
 class RunningServer(Supervised):
-    """The server process. `records` are the transfers that its log has told of so far."""
+    """The server process. `records` and `notes` are the transfers and the sentences that its log has told so far."""
 
     def __init__(self, argv: list[str], **popen: Any) -> None:
         super().__init__(argv, **popen)
         self.records: list[dict[str, Any]] = []
+        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -73,10 +84,12 @@ class RunningServer(Supervised):
         return f"tftp://{f'[{host}]' if ipv6 else host}:{port}/{name}"
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """As in `Supervised`; keeps the transfers."""
+        """As in `Supervised`; keeps what was said."""
         for event in super().events():
             if event["event"] == "transfer":
                 self.records.append(event)
+            elif event["event"] == "note":
+                self.notes.append(event["message"])
             yield event
 
     def await_record(self, file: str) -> dict[str, Any]:
@@ -89,6 +102,12 @@ class RunningServer(Supervised):
         """Wait until the last child has been waited for. A child that lives has its line in the log still to come."""
         while self.children():
             self.await_event("transfer")
+
+    def dropped_by_kernel(self) -> int:
+        """Datagrams that found its first listening socket full."""
+        port = f":{self.address[1]:04X}"
+        with open("/proc/net/udp") as table:
+            return sum(int(line.split()[-1]) for line in table if line.split()[1].endswith(port))
 
     def resident_kib(self) -> int:
         """Memory of the supervisor that is its own and in use (RssAnon)."""
