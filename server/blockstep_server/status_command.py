@@ -33,7 +33,7 @@ class _CannotAsk(click.ClickException):
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
-    "-w", "--watch", is_flag=False, flag_value="2", default=None, metavar="SECONDS", type=click.FloatRange(0.1, 3600),
+    "--watch", is_flag=False, flag_value="2", default=None, metavar="SECONDS", type=click.FloatRange(0.1, 3600),
     help="Look again every so many seconds, 2 where no number follows.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The server's own JSON, a line for each look.")

@@ -7,6 +7,10 @@ import socket
 
 import pytest
 
+from blockstep_server.admission import Admission, Policy
+from blockstep_server.log_output import LogOutput
+from blockstep_server.report import Reporter
+from blockstep_server.supervisor import Supervisor
 from support.supervised import REQUEST, Supervised, asked
 
 MODES = pytest.mark.parametrize("single_port", [False, True], ids=["fresh port", "single port"])
@@ -180,3 +184,41 @@ def _the_end(server: Supervised) -> tuple[int, list[int], int]:
 
 def _becomes_readable(fd: int) -> bool:
     return bool(select.select([fd], [], [], 30)[0])
+
+
+def test_a_listener_that_rests_is_watched_again_later_and_only_if_it_still_listens() -> None:
+    now = [100.0]
+    reporter = Reporter(LogOutput(2))
+    supervisor = Supervisor(Admission(Policy(max_sessions=1)), reporter, clock=lambda: now[0])
+    first, second = socket.socketpair()
+    with first, second:
+        listener = _Listener(first)
+        supervisor.add_listener(listener)
+        watched = supervisor._selector.get_map()
+        states = [listener.fileno() in watched]
+        supervisor.rest(listener, 5.0)
+        for now[0] in (104.9, 105.0):
+            states.append(listener.fileno() in watched)
+            supervisor.timers.run_due(now[0])
+        states.append(listener.fileno() in watched)
+        assert states == [True, False, False, True]
+        supervisor.rest(listener, 5.0)
+        supervisor._close_listeners()
+        supervisor.timers.run_due(200.0)
+        assert len(watched) == 1, "the pipe of the children"
+    supervisor._selector.close()
+    supervisor.children.close()
+
+
+class _Listener:
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def handle_readable(self) -> None:
+        raise AssertionError("nobody runs the loop")
+
+    def close(self) -> None:
+        self._sock.close()
