@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blockstep.exits import ExitCode
+from blockstep.protocol.wire import printable_untrusted
 from blockstep_lab.scenario import Scenario, find_scenario, parse_scenario, shipped_scenarios
 from blockstep_lab.words import WordsError
 
@@ -107,6 +108,8 @@ def _lines(result: ScenarioResult) -> Iterator[str]:
             yield f"  ...     and {client.plan.copies - _TOLD_EACH} more of it; those that failed are told"
     yield from (f"  note    {text}" for text in result.violations)
     yield from (f"  FAILED  {text}" for text in result.problems)
+    if not result.passed:
+        yield from (f"  server  {printable_untrusted(line)}" for line in result.server_said)
     yield from (f"  {line}" for line in result.checks.to_table().splitlines())
     yield f"{'passed' if result.passed else 'FAILED'}  {scenario.name}"
 

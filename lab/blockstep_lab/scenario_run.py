@@ -22,6 +22,7 @@ from subprocess import DEVNULL, Popen, TimeoutExpired
 from typing import Any, Protocol
 
 from blockstep.protocol.errors import LocalError
+from blockstep.protocol.wire import printable_untrusted
 from blockstep_lab.netns.checks import LATE_P99_S, LabChecks
 from blockstep_lab.netns.host import Host, Task
 from blockstep_lab.netns.lab import Lab
@@ -34,7 +35,8 @@ _PORT = 69
 _CHUNK = 1 << 20
 _READY_S = 20.0
 _POLL_S = 0.02
-_GRACE_S = 0.5
+_LINES_SAID = 20
+_GRACE_S = 0.2
 # Of a round trip, what the lab may be late: bounds are in round trips.
 _LATE_SHARE = 0.1
 
@@ -52,13 +54,14 @@ class ClientResult:
 
 @dataclass(slots=True)
 class ScenarioResult:
-    """A scenario that has run."""
+    """A scenario that has run. `server_said` are the last lines of the server's output, as they came."""
 
     scenario: Scenario
     clients: list[ClientResult]
     violations: list[str]
     problems: list[str]
     checks: LabChecks
+    server_said: list[str]
 
     @property
     def passed(self) -> bool:
@@ -109,6 +112,15 @@ class _Place:
                 home = self.root if plan.op == "get" else self.of(plan, 0)
                 _write(home / plan.file, plan.size_bytes)
 
+    @property
+    def server_log(self) -> Path:
+        """What the server has to say."""
+        return self.folder / "server.log"
+
+    def server_said(self) -> list[str]:
+        """The last lines of it."""
+        return self.server_log.read_text(errors="replace").splitlines()[-_LINES_SAID:]
+
     def of(self, plan: ClientPlan, copy: int) -> Path:
         """The folder in which a client works."""
         return self.folder / f"{plan.file}.{copy}"
@@ -137,11 +149,10 @@ def _server(host: Host, place: _Place) -> Iterator[Popen[Any]]:
         uploads = ["--upload", "replace"] if any(client.op == "put" for client in scenario.clients) else []
         serve = [sys.executable, "-m", "blockstep", "serve", words["root"], "-b", host.address, "-p", words["port"]]
         argv = [*serve, *uploads, *scenario.server_options]
-    log = place.folder / "server.log"
-    with log.open("wb") as output:
+    with place.server_log.open("wb") as output:
         server = host.popen(argv, stdin=DEVNULL, stdout=output, stderr=output, env=_environment())
     try:
-        _wait_until_ready(host, server, log)
+        _wait_until_ready(host, server, place)
         yield server
     finally:
         server.terminate()
@@ -152,12 +163,12 @@ def _server(host: Host, place: _Place) -> Iterator[Popen[Any]]:
             server.wait()
 
 
-def _wait_until_ready(host: Host, server: Popen[Any], log: Path) -> None:
+def _wait_until_ready(host: Host, server: Popen[Any], place: _Place) -> None:
     """Until the kernel says that somebody has the port: true for every server there is."""
     give_up_at = time.monotonic() + _READY_S
     while not host.call(_is_bound, _PORT):
         if server.poll() is not None or time.monotonic() > give_up_at:
-            said = log.read_text(errors="replace")[-2000:].strip()
+            said = "\n".join(map(printable_untrusted, place.server_said()))
             raise LocalError(f"the server did not start: {said or 'it says nothing'}")
         time.sleep(_POLL_S)
 
@@ -255,7 +266,8 @@ def _judge(
         client.problems = [*_file_problems(place, client), *_wire_problems(client, scenario.round_trip_s)]
         clients.append(client)
     violations = [text for each in seen for text in each.violations]
-    return ScenarioResult(scenario, clients, violations, _overall_problems(scenario, seen, checks), checks)
+    problems = _overall_problems(scenario, seen, checks)
+    return ScenarioResult(scenario, clients, violations, problems, checks, place.server_said())
 
 
 def _file_problems(place: _Place, client: ClientResult) -> Iterator[str]:

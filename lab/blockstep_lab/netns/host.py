@@ -147,14 +147,16 @@ class Host:
             task.kill()
             self._tasks.remove(task)
 
-    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM) -> socket.socket:
+    def open_socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM, protocol: int = 0
+    ) -> socket.socket:
         """A socket that lives on this host, in the hands of the program that asked: it may have one on each host."""
         ours, theirs = socket.socketpair()
         enter = self._entrance()
 
         def body() -> None:
             enter()
-            with socket.socket(family, kind) as made:
+            with socket.socket(family, kind, protocol) as made:
                 socket.send_fds(theirs, [b"."], [made.fileno()])
 
         with ours:
@@ -163,7 +165,7 @@ class Host:
             _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
         if reap(pid, _PATIENCE_S) or not descriptors:
             raise LocalError(f"no socket could be opened on {self.name}; the reason is above")
-        return socket.socket(family, kind, fileno=descriptors[0])
+        return socket.socket(family, kind, protocol, fileno=descriptors[0])
 
     def end_everything(self) -> None:
         """Asks the programs that were started here to end, kills those that do not, and waits for all of them."""

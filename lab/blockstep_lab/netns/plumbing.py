@@ -16,6 +16,8 @@ import fcntl
 import importlib
 import socket
 import struct
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,16 +80,26 @@ def load_pyroute2() -> Any:
         raise LabUnavailable("the lab's namespaces need pyroute2: pip install 'blockstep[lab]'") from error
 
 
+@contextlib.contextmanager
+def _netlink() -> Iterator[Any]:
+    """Talks to the kernel about the network namespace of this process."""
+    with warnings.catch_warnings():
+        # What a library's own code is warned of is not for our users, nor for those whose warnings are errors.
+        warnings.simplefilter("ignore")
+        with load_pyroute2().IPRoute() as kernel:
+            yield kernel
+
+
 def add_pair(name: str, router_pid: int) -> None:
     """A pair of Ethernet devices: ours is DEVICE, the other end is `name` in the router's network namespace."""
-    with load_pyroute2().IPRoute() as kernel:
+    with _netlink() as kernel:
         kernel.link("add", ifname=DEVICE, kind="veth", peer={"ifname": name, "net_ns_pid": router_pid})
     _complete_checksums(DEVICE)
 
 
 def configure(plan: Plan) -> str:
     """Brings DEVICE up with its address and the route to every other host; its Ethernet address, `""` for TUN."""
-    with load_pyroute2().IPRoute() as kernel:
+    with _netlink() as kernel:
         kernel.link("set", index=1, state="up")
         index = kernel.link_lookup(ifname=DEVICE)[0]
         _raise_link(kernel, index, plan.mtu)
@@ -100,7 +112,7 @@ def configure(plan: Plan) -> str:
 
 def raise_pair_ends(names: list[str], mtu: int) -> None:
     """In the router's namespace: the other ends of the pairs, up and without ARP."""
-    with load_pyroute2().IPRoute() as kernel:
+    with _netlink() as kernel:
         for name in names:
             _raise_link(kernel, kernel.link_lookup(ifname=name)[0], mtu)
 
@@ -118,12 +130,11 @@ def set_congestion(address: str, congestion: str | None) -> None:
     that were allowed for everybody, and so may refuse cubic.
     """
     metrics = {"cc_algo": congestion} if congestion else {}
-    pyroute2 = load_pyroute2()
-    with pyroute2.IPRoute() as kernel:
+    with _netlink() as kernel:
         index = kernel.link_lookup(ifname=DEVICE)[0]
         try:
             kernel.route("replace", dst=NETWORK, oif=index, prefsrc=address, metrics=metrics)
-        except pyroute2.NetlinkError as error:
+        except load_pyroute2().NetlinkError as error:
             if not congestion:
                 raise
             known = (_SYSCTL / "net/ipv4/tcp_available_congestion_control").read_text().split()

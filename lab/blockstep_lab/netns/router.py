@@ -23,6 +23,7 @@ from blockstep_lab.conditions import Conditions
 from blockstep_lab.impairment import Delivery
 from blockstep_lab.netns.checks import DirectionChecks, RouterReport
 from blockstep_lab.netns.lateness import Lateness
+from blockstep_lab.netns.oversleep import Oversleep
 from blockstep_lab.netns.packets import is_ipv4, udp_payload_start
 from blockstep_lab.netns.ports import Port
 from blockstep_lab.netns.way import Flows, Way
@@ -69,6 +70,7 @@ class Router:
         self._arrivals = 0
         self._strangers = self._no_room = self._send_errors = 0
         self._stopped = False
+        self._oversleep = Oversleep()
         self.change(setup)
         for port in [*left.values(), *right.values()]:
             self.watch(port, self._drainer(port, from_left=port in left.values()))
@@ -103,10 +105,12 @@ class Router:
 
     def turn(self, longest_s: float = 0.5) -> None:
         """Waits until there is something to do, at most this long, and does it."""
-        timeout_s = longest_s
+        begun, timeout_s = monotonic(), longest_s
         if self._held:
-            timeout_s = min(max(self._held[0][0] - monotonic(), 0.0), longest_s)
+            timeout_s = min(max(self._held[0][0] - begun - self._oversleep.early_s, 0.0), longest_s)
         ready, _, _ = select.select(list(self._handlers), [], [], timeout_s)
+        if timeout_s and self._held and not ready:
+            self._oversleep.add(monotonic() - begun, timeout_s)
         for descriptor in ready:
             self._handlers[descriptor]()
             self._flush()

@@ -148,15 +148,17 @@ def test_a_file_goes_both_ways_with_our_programs(tmp_path: Path) -> None:
             "--log-format",
             "json",
         ]
-        with (tmp_path / "log").open("wb") as log:
+        log_path = tmp_path / "log"
+        with log_path.open("wb") as log:
             server = lab.right.popen(serve, stderr=log, env=import_path())
-        while not (tmp_path / "log").read_text():
+        while not log_path.read_text():
             assert server.poll() is None
             time.sleep(0.01)
         for words in (["get", "right:down.bin"], ["put", "up.bin", "right:"]):
             words = [word.replace("right", lab.right.address) for word in words]
             got = lab.left.run([*blockstep, *words, "--json"], cwd=here, env=import_path(), capture_output=True)
-            assert json.loads(got.stdout)["ok"], got
+            assert got.returncode == 0, got.stderr.decode() + log_path.read_text()
+            assert json.loads(got.stdout)["ok"]
         checks = lab.checks()
     assert (here / "down.bin").read_bytes() == (root / "up.bin").read_bytes() == content
     assert checks.left_to_right.counters.lost + checks.right_to_left.counters.lost > 0

@@ -58,6 +58,7 @@ def test_a_verdict_is_an_exit_code_and_everything_is_told(case: Path) -> None:
     assert result.exit_code == 1
     assert "  ok      get a.bin: exit 0, 1 blocks, 0 sent again" in result.stdout
     assert "  FAILED  get a.bin: exit code 0, 68 was expected" in result.stdout
+    assert result.stdout.count("  server  blockstep: serving") == 1
     assert result.stdout.count("seed 77, router SCHED_") == 2
     assert result.stdout.endswith("FAILED  failing\n")
 

@@ -32,7 +32,7 @@ def run(text: str) -> ScenarioResult:
 
 def told(result: ScenarioResult) -> str:
     problems = [text for client in result.clients for text in client.problems]
-    return "\n".join([*problems, *result.problems, *result.violations, result.checks.to_table()])
+    return "\n".join([*problems, *result.problems, *result.violations, *result.server_said, result.checks.to_table()])
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_every_expectation_can_fail() -> None:
         """
     )
     resent, other_exit = (client.problems for client in result.clients)
-    assert resent[0] == "1 blocks were sent again, 0 may be"
+    assert resent[:1] == ["1 blocks were sent again, 0 may be"], told(result)
     assert resent[1] == "4 blocks were seen, 3 were expected"
     assert resent[2].endswith("round trips, 2 may be")
     assert other_exit[:2] == ["exit code 0, 68 was expected", "there is a file, and there should be none"]
