@@ -16,11 +16,12 @@ import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from time import monotonic, time_ns
+from time import monotonic, sleep, time_ns
 
 from blockstep.transport.pcapng_writer import PcapngWriter
 from blockstep_lab.conditions import Conditions
 from blockstep_lab.impairment import Delivery
+from blockstep_lab.netns.breather import Breather
 from blockstep_lab.netns.checks import DirectionChecks, RouterReport
 from blockstep_lab.netns.lateness import Lateness
 from blockstep_lab.netns.oversleep import Oversleep
@@ -33,6 +34,8 @@ __all__ = ["LinkSetup", "Router"]
 
 # Packets taken from one host before the others get their turn and the heap is looked at.
 _BATCH = 64
+# In seconds. The longest that the router stays awake for one packet is a third of it (`Oversleep`).
+_LONG_SLEEP_S = 0.001
 _MOST_HELD_PACKETS = 200_000
 _MOST_HELD_BYTES = 256 << 20
 
@@ -71,6 +74,8 @@ class Router:
         self._strangers = self._no_room = self._send_errors = 0
         self._stopped = False
         self._oversleep = Oversleep()
+        self._breather = Breather(monotonic())
+        self._watched: list[int] = []
         self.change(setup)
         for port in [*left.values(), *right.values()]:
             self.watch(port, self._drainer(port, from_left=port in left.values()))
@@ -89,6 +94,7 @@ class Router:
     def watch(self, source: Port | int, handler: Callable[[], None]) -> None:
         """Calls `handler` whenever `source` can be read."""
         self._handlers[source if isinstance(source, int) else source.fileno()] = handler
+        self._watched = list(self._handlers)
 
     def stop(self) -> None:
         """Makes `run` return; what is under way is not delivered."""
@@ -105,18 +111,36 @@ class Router:
 
     def turn(self, longest_s: float = 0.5) -> None:
         """Waits until there is something to do, at most this long, and does it."""
-        begun, timeout_s = monotonic(), longest_s
-        if self._held:
-            timeout_s = min(max(self._held[0][0] - begun - self._oversleep.early_s, 0.0), longest_s)
-        ready, _, _ = select.select(list(self._handlers), [], [], timeout_s)
-        if timeout_s and self._held and not ready:
-            self._oversleep.add(monotonic() - begun, timeout_s)
+        now = monotonic()
+        rest_s = self._breather.maybe_rest_s(now)
+        if rest_s:
+            sleep(rest_s)
+            now = monotonic()
+        due_in_s = min(max(self._held[0][0] - now, 0.0), longest_s) if self._held else longest_s
+        ready = self._wait(now, due_in_s) if due_in_s else self._readable(0.0)
         for descriptor in ready:
             self._handlers[descriptor]()
             self._flush()
         self._flush()
         if not ready and self._capture is not None:
             self._capture.flush()
+
+    def _wait(self, begun: float, due_in_s: float) -> list[int]:
+        """Sleeps until a packet is due or there is something to read; what can be read."""
+        # After a short sleep no processor is slow to come back; staying awake instead would take it from the hosts.
+        is_long = due_in_s > _LONG_SLEEP_S
+        early_s = self._oversleep.early_s if is_long and self._held else 0.0
+        ready = self._readable(due_in_s - early_s)
+        slept_s = monotonic() - begun
+        self._breather.add(slept_s)
+        if is_long and not ready:
+            self._oversleep.add(slept_s, due_in_s - early_s)
+        while early_s and not ready and monotonic() - begun < due_in_s:
+            ready = self._readable(0.0)
+        return ready
+
+    def _readable(self, timeout_s: float) -> list[int]:
+        return select.select(self._watched, [], [], timeout_s)[0]
 
     def report(self) -> RouterReport:
         """What was counted since the last change."""
