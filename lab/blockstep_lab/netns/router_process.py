@@ -31,7 +31,7 @@ from blockstep_lab.netns.plumbing import Plan
 from blockstep_lab.netns.ports import PacketPort, Port, TunPort
 from blockstep_lab.netns.router import LinkSetup, Router
 from blockstep_lab.netns.sweep import end_processes
-from blockstep_lab.netns.syscalls import sharpen_timers
+from blockstep_lab.netns.syscalls import sharpen_timers, take_short_turns
 from blockstep_lab.rules import Rule
 
 __all__ = ["LARGEST_MESSAGE", "LabSetup", "link_from_json", "link_to_json", "run_router"]
@@ -118,7 +118,8 @@ def _become_punctual() -> str:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_PRIORITY))
     except OSError as error:
-        return f"SCHED_OTHER (SCHED_FIFO: {error.strerror})"
+        turns = ", short turns" if take_short_turns() else ""
+        return f"SCHED_OTHER{turns} (SCHED_FIFO: {error.strerror})"
     return f"SCHED_FIFO {_PRIORITY}"
 
 

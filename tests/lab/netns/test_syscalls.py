@@ -13,6 +13,7 @@ from blockstep_lab.netns.syscalls import (
     keep_capabilities_over_exec,
     setns,
     sharpen_timers,
+    take_short_turns,
     unmount_lazily,
 )
 
@@ -35,6 +36,14 @@ def test_programs_keep_what_an_ordinary_user_has_in_a_user_namespace() -> None:
         enter_user_namespace()
         keep_capabilities_over_exec()
         os.execvp("grep", ["grep", "-q", "^CapEff:.*[1-9a-f]", "/proc/self/status"])
+
+    assert reap(fork_child(body), 10.0) == 0
+
+
+def test_short_turns_are_for_everybody_and_change_nothing_else() -> None:
+    def body() -> None:
+        take_short_turns()
+        os._exit(0 if os.sched_getscheduler(0) == os.SCHED_OTHER and os.getpriority(os.PRIO_PROCESS, 0) == 0 else 3)
 
     assert reap(fork_child(body), 10.0) == 0
 
