@@ -32,6 +32,8 @@ class Bodies:
         service = self.service
 
         def body(telling: Telling) -> TransferRecord:
+            if service.recorder is not None:
+                service.recorder.note(arrival.peer, arrival.local_sockaddr(arrival.local_port), arrival.data)
             ports = service.config.port_range
             mine = sockets or open_fresh_port(arrival, ports, random.SystemRandom())
             service.sandbox.enter(service.needs)

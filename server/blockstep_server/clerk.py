@@ -17,6 +17,7 @@ from blockstep.protocol.machine import TransferStats
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.wire import Opcode, OptionAck, Request
 from blockstep.transport.files import FileSource, NetasciiSink, NetasciiSource, Sink, Source
+from blockstep.transport.recording import Recorder
 from blockstep_server.config import ServerConfig
 from blockstep_server.paths import Root
 from blockstep_server.report import Result, TransferRecord
@@ -29,16 +30,24 @@ __all__ = ["Account", "Service"]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What every session of a server shares."""
+    """What every session of a server shares. `recorder` notes all datagrams, for `--pcap`."""
 
     config: ServerConfig
     root: Root
     sandbox: Sandbox = field(default_factory=Sandbox)
+    recorder: Recorder | None = None
+
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors that a child has to keep open."""
+        capture = () if self.recorder is None else (self.recorder.writer.fileno(),)
+        return (self.root.fileno(), *self.sandbox.fds(), *capture)
 
     @property
     def needs(self) -> Needs:
         """What a child must be able to do before its request has been read."""
-        return Needs(uploads=self.config.writable, upload_bytes=self.config.max_upload_bytes)
+        # The kernel's limit would hold for a capture too, which grows with every transfer; the sink keeps ours anyway.
+        upload_bytes = None if self.recorder is not None else self.config.max_upload_bytes
+        return Needs(uploads=self.config.writable, upload_bytes=upload_bytes)
 
     def open_source(self, request: Request, *, confine: bool = False) -> Source:
         """The file that a read request names, as it travels in its mode. RemoteError if there is none for the peer.

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from blockstep.capturing import PCAP, cannot_write
 from blockstep.exits import ExitCode
 from blockstep.protocol.errors import LocalError
 from blockstep.protocol.framing import PAYLOAD_LARGEST
@@ -109,6 +110,7 @@ _PARAMETERS: Final = (
         help="Let transfers stand back behind other work of this machine, by so much."),
     click.option("--pidfile", type=click.Path(dir_okay=False, path_type=Path),
         help="Write the process id to this file."),
+    PCAP,
     click.option("--log-format", default="text", show_default=True,
         type=click.Choice([each.value for each in LogFormat]), help="How a line on stderr is written."),
     click.option("-1", "--one-off", is_flag=True, help="Stop after one transfer, with its exit status."),
@@ -134,6 +136,7 @@ def serve(ctx: click.Context, /, **words: Any) -> int:
     nothing unless --upload says so. SIGTERM and Ctrl-C stop it after the running transfers; SIGHUP has it read its
     settings file again.
     """
+    from blockstep.transport.pcapng_writer import CannotCapture
     from blockstep_server.listen import CannotBind
     from blockstep_server.log_output import LogOutput
     from blockstep_server.report import Reporter
@@ -147,6 +150,8 @@ def serve(ctx: click.Context, /, **words: Any) -> int:
         return start(config, Reporter(LogOutput(_STDERR), config.log_format, config.verbosity), reread=reread)
     except CannotBind as error:
         raise _CannotBind(str(error)) from error
+    except CannotCapture as error:
+        raise cannot_write(error) from error
     except LocalError as error:
         raise _CannotBegin(str(error)) from error
 

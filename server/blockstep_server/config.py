@@ -69,6 +69,7 @@ class ServerConfig:
     verbosity: int = 0
     user: str | None = None
     pidfile: Path | None = None
+    pcap: Path | None = None
     debug_no_fork: bool = False
     sandbox: bool = True
     nice: int = 0
@@ -80,6 +81,8 @@ class ServerConfig:
             raise LocalError("--max-upload needs --upload create or --upload replace")
         if not (self.udp or self.tcp or self.unix):
             raise LocalError("--no-udp leaves nothing to listen on: add --tcp PORT or --unix PATH")
+        if self.pcap is not None and not self.udp:
+            raise LocalError("--pcap records datagrams, and --no-udp leaves none; what TCP sends is seen by tcpdump alone")
         self._check_tls()
         self._check_ranges()
         _ = self.limits

@@ -59,6 +59,7 @@ RESTART: Final = {
     "sandbox": "sandbox",
     "nice": "nice",
     "pidfile": "pidfile",
+    "pcap": "pcap",
 }
 """The same for those that a restart takes."""
 

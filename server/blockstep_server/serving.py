@@ -17,6 +17,7 @@ from pathlib import Path
 
 from blockstep.protocol.errors import LocalError
 from blockstep.transport.files import sweep_leftovers
+from blockstep.transport.recording import Recorder
 from blockstep.transport.tls import server_context
 from blockstep_server import privileges, systemd
 from blockstep_server.admission import Admission, Policy
@@ -60,6 +61,7 @@ def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], Serv
         if config.control is not None:
             made = bound_unix(config.control, mode=_CONTROL_MODE, backlog=_CONTROL_BACKLOG)
             control = cleanup.enter_context(made)
+        recorder = _recorder(config.pcap, cleanup) if config.pcap is not None else None
         root = cleanup.enter_context(Root(config.root))
         if config.writable:
             _sweep(root, reporter)
@@ -69,7 +71,7 @@ def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], Serv
         privileges.become(identity, keep_low_ports=config.single_port and low_port)
         sandbox = cleanup.enter_context(contextlib.closing(_sandbox(config, root)))
         _say_what_is_missing(sandbox, reporter)
-        service = Service(config, root, sandbox)
+        service = Service(config, root, sandbox, recorder)
         if config.debug_no_fork:
             return _serve_one_here(doors, service, reporter)
         server = _Server(doors, service, reporter, reread)
@@ -88,6 +90,12 @@ def describe_sandbox(config: ServerConfig) -> list[str]:
         held = privileges.become(privileges.wanted(config.user), keep_low_ports=low_port)
         with contextlib.closing(_sandbox(config, root)) as sandbox:
             return [held, *(measure.text() for measure in sandbox.measures)]
+
+
+def _recorder(path: Path, cleanup: contextlib.ExitStack) -> Recorder:
+    from blockstep.transport.pcapng_writer import PcapngWriter
+
+    return Recorder(cleanup.enter_context(PcapngWriter(path)))
 
 
 def _sandbox(config: ServerConfig, root: Root) -> Sandbox:
@@ -177,7 +185,7 @@ def _listeners(
     doors: Sequence[Door], host: Host, bodies: Bodies, suspicion: Suspicion | None = None
 ) -> Iterator[Listener]:
     own_ports = OwnPorts(door.sock.getsockname() for door in doors if door.transport == "udp")
-    keep_fds = (bodies.service.root.fileno(), *bodies.service.sandbox.fds())
+    keep_fds = bodies.service.fds()
     single_port = bodies.service.config.single_port
     for door in doors:
         if door.transport == "udp":

@@ -25,6 +25,7 @@ from blockstep.protocol.states import Role
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import ErrorPacket, Opcode, Request, ack_bytes, parse_request_untrusted
 from blockstep.transport.pump import Pump, ring_for, run_receiver, run_sender
+from blockstep.transport.recording import endpoint_for
 from blockstep.transport.udp import Endpoint
 from blockstep_server.clerk import Account, Service
 from blockstep_server.config import ServerConfig
@@ -49,7 +50,7 @@ def serve_request(
     `blank` is the record as far as it is known before the request has been read. `telling` hears how far it is, the
     record is for the caller to tell.
     """
-    endpoint = Endpoint(sockets.hot, sockets.stray)
+    endpoint = endpoint_for(sockets.hot, sockets.stray, service.recorder)
     try:
         return _Session(endpoint, service, Account(blank, telling, clock=clock), clock).serve(request_untrusted)
     finally:

@@ -38,6 +38,7 @@ def test_the_defaults_are_read_only_and_hold_together() -> None:
         {"max_per_client": 0},
         {"drain_timeout_s": -1.0},
         {"max_time_s": 0.0},
+        {"udp": False, "unix": (Path("/run/x"),), "pcap": Path("x.pcapng")},
     ],
     ids=str,
 )
