@@ -82,7 +82,7 @@ class ServerConfig:
         if not (self.udp or self.tcp or self.unix):
             raise LocalError("--no-udp leaves nothing to listen on: add --tcp PORT or --unix PATH")
         if self.pcap is not None and not self.udp:
-            raise LocalError("--pcap records datagrams, and --no-udp leaves none; what TCP sends is seen by tcpdump alone")
+            raise LocalError("--pcap records datagrams, and --no-udp leaves none; what TCP sends only tcpdump sees")
         self._check_tls()
         self._check_ranges()
         _ = self.limits
