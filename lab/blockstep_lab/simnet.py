@@ -91,13 +91,14 @@ class SimLink:
 
 
 class _Seat:
-    """A node at its address, and the time of the earliest event that the heap holds for it."""
+    """A node at its address, the deadline that it named last, and the earliest time that the heap holds for it."""
 
-    __slots__ = ("address", "node", "scheduled")
+    __slots__ = ("address", "deadline", "node", "scheduled")
 
     def __init__(self, address: SimAddress) -> None:
         self.address = address
         self.node: Node | None = None
+        self.deadline: float | None = None
         self.scheduled: float | None = None
 
 
@@ -212,9 +213,8 @@ class SimNet:
         if seat.scheduled != at or seat.node is None:
             return
         seat.scheduled = None
-        deadline = seat.node.next_deadline()
-        if deadline is None or deadline > at:
-            self._schedule(seat)
+        if seat.deadline is None or seat.deadline > at:
+            self._arm(seat)
             return
         self._advance(at)
         if self._is_traced:
@@ -262,7 +262,11 @@ class SimNet:
     def _schedule(self, seat: _Seat) -> None:
         if seat.node is None or self._seats.get(seat.address) is not seat:
             return
-        deadline = seat.node.next_deadline()
+        seat.deadline = seat.node.next_deadline()
+        self._arm(seat)
+
+    def _arm(self, seat: _Seat) -> None:
+        deadline = seat.deadline
         if deadline is None:
             return
         if deadline < self.now:
