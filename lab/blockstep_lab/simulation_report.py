@@ -77,7 +77,7 @@ class SimulationReport:
 
     def to_table(self) -> str:
         """What was run, one row for each quantity, the failures, and how much simulated time went into how much."""
-        rows = [_HEADINGS if len(self.runs) > 1 else ("", "")]
+        rows: list[tuple[str, ...]] = [_HEADINGS if len(self.runs) > 1 else ("", "")]
         for name, distribution in self.distributions().items():
             title, show = _SHOWN[name]
             rows.append((title, *(show(value) for value in asdict(distribution).values()))[: len(rows[0])])
