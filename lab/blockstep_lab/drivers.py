@@ -135,8 +135,8 @@ class ReceiveDriver(Driver):
 
     def _take_one_by_one(self, segments: list[bytes], now: float) -> None:
         for segment in segments:
-            if self.receiver.receive_segment(memoryview(segment), now):
-                self.received += segment[HEADER_BYTES:]
+            for payload in self.receiver.receive_segment(memoryview(segment), now):
+                self.received += payload
             if self.receiver.finished:
                 return
 

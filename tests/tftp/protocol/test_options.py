@@ -83,6 +83,14 @@ def test_without_options_there_is_no_oack() -> None:
     assert negotiate(write(), Limits(), None) == (Agreed(512, 1, None, None, 0), None)
 
 
+@pytest.mark.parametrize(("rollover", "windowsize"), [("0", 65535), ("1", 65534)])
+def test_a_window_is_shorter_than_the_period_of_the_numbers(rollover: str, windowsize: int) -> None:
+    limits = Limits(windowsize_max=65535, in_flight_max_bytes=1 << 40)
+    agreed, oack = negotiate(read(("windowsize", "65535"), ("rollover", rollover)), limits, None)
+    assert agreed == Agreed(windowsize=windowsize, rollover=int(rollover))
+    assert oack == OptionAck((("windowsize", str(windowsize)), ("rollover", rollover)))
+
+
 def test_unknown_options_are_ignored() -> None:
     assert negotiate(read(("multicast", ""), ("x-y", "\u0665"), ("", "")), Limits(), 1) == (Agreed(), None)
 

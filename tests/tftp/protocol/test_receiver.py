@@ -155,7 +155,7 @@ def test_a_gap_is_acknowledged_at_once_and_once() -> None:
         <- DATA 2 3 4 5
         -> ACK 5
     """)
-    assert stats(play) == {"payload_bytes": 40, "gaps": 1}
+    assert stats(play) == {"payload_bytes": 40, "gaps": 1, "duplicates": 3}
 
 
 def test_a_window_without_its_first_block_asks_once_for_each_time_it_comes() -> None:
@@ -225,6 +225,95 @@ def test_a_block_that_the_network_doubles_asks_for_nothing() -> None:
         -> ACK 8
     """)
     assert stats(play) == {"payload_bytes": 64, "duplicates": 3}
+
+
+# Packets that overtake each other.
+
+
+def test_what_comes_early_is_written_when_the_gap_closes() -> None:
+    play = receiving(4)
+    play.play("""
+        <- DATA 1 3 4 2
+        -> ACK 4
+        <- DATA 8 7 6 5
+        -> ACK 8
+        <- DATA 11:0
+        -> ACK 8
+        <- DATA 10 9
+        -> ACK 11
+        == dallying
+    """)
+    assert received(play) == content_of(11, 0)
+    assert stats(play) == {"payload_bytes": 80, "blocks": 11, "gaps": 1, "resends": 1}
+
+
+def test_nothing_is_written_behind_a_block_that_turns_out_to_be_the_last() -> None:
+    play = receiving(4)
+    play.play("""
+        <- DATA 4, 3
+        -> ACK 0 0
+        <- DATA 2:5
+        -> ACK 0
+        <- DATA 1
+        -> ACK 2
+        == dallying
+    """)
+    assert received(play) == content_of(2, 5)
+
+
+def test_a_block_that_is_late_teaches_it_to_wait_and_windows_in_order_that_it_need_not() -> None:
+    play = receiving(4)
+    play.play("""
+        <- DATA 1 2 3 4
+        -> ACK 4
+        -- 0.099
+        <- DATA 5
+        <- DATA 7
+        -> ACK 5
+        -- 0.019
+        <- DATA 6
+        <- DATA 8 9
+        -> ACK 9
+        -- 0.099
+        <- DATA 10, 12, 13
+        -- 0.019
+        <- DATA 11
+        -> ACK 13
+        -- 0.099
+        <- DATA 14 16
+        -- deadline
+        -> ACK 14
+        -- 0.099
+        <- DATA 15 16 17 18
+        -> ACK 18
+    """)
+    assert stats(play) == {"payload_bytes": 144, "gaps": 2, "duplicates": 1}
+    for first in range(19, 99, 4):
+        play.play(f"""
+            -- 0.099
+            <- DATA {first} {first + 1} {first + 2} {first + 3}
+            -> ACK {first + 3}
+        """)
+    play.play("""
+        -- 0.099
+        <- DATA 99 101
+        -> ACK 99
+    """)
+
+
+def test_no_copy_of_a_block_is_taken_for_a_sign_that_an_ack_was_lost_before_one_can_have_come() -> None:
+    play = receiving(4)
+    play.play("""
+        <- DATA 1 2 3 4
+        -> ACK 4
+        -- 0.1
+        <- DATA 5 6 7 8
+        -> ACK 8
+        <- DATA 5 6 7 8
+        -- 0.1
+        <- DATA 5 6 7 8
+        -> ACK 8
+    """)
 
 
 def test_blocks_far_away_are_passed_over() -> None:
@@ -399,10 +488,11 @@ def test_a_write_whose_first_block_is_lost() -> None:
         -> OACK
         <- DATA 2 3 4
         -> ACK 0
+        == moving
         <- DATA 1 2 3 4
         -> ACK 4
-        == moving
     """)
+    assert play.driver.machine.timer.srtt_s == pytest.approx(ARRIVAL_S)  # of the OACK, whichever block answers it
     assert received(play) == content_of(5, 0)
 
 

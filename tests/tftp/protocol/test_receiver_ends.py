@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from blockstep.protocol.errors import LocalError
 from blockstep.protocol.numbers import Numbering
 from blockstep.protocol.options import Agreed
-from blockstep.protocol.receiver import Receiver
+from blockstep.protocol.receiver import EARLY_BYTES, EARLY_OVERHEAD_BYTES, Receiver
 from blockstep.protocol.states import Role
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import ack_bytes
@@ -38,6 +40,7 @@ def test_numbers_go_on_past_65535(rollover: int) -> None:
         if index // 1000 in (65, 66, 131):  # a gap on both sides of the wrap and on the wrap
             assert driver.take_burst(part[:6000] + part[6012:], 12, now) == [ack_bytes(numbering.wire(index + 500))]
             index += 500
+            now += 0.01
             part = stream[index * 12 : (index + window) * 12]
         index = min(index + window, blocks)
         assert driver.take_burst(part, 12, now) == [ack_bytes(numbering.wire(index))]
@@ -46,7 +49,47 @@ def test_numbers_go_on_past_65535(rollover: int) -> None:
     assert driver.machine.stats.blocks == blocks
 
 
+def test_what_came_early_is_drained_across_the_wrap() -> None:
+    play = receiving(32)
+    driver = play.driver
+    assert isinstance(driver, ReceiveDriver)
+    content = content_of(65_550, 5)
+    numbering = Numbering(0)
+    packets = [
+        b"\0\3" + numbering.wire(index).to_bytes(2, "big") + content[(index - 1) * 8 : index * 8]
+        for index in range(1, 65_551)
+    ]
+    assert driver.take_burst(b"".join(packets[:65_530]), 12, 0.0) == [ack_bytes(65_530)]
+    for packet in packets[65_531:]:
+        driver.take(packet, 0.1)
+    driver.take(packets[65_530], 0.2)
+    assert driver.received == content
+
+
 # What a peer may not do.
+
+
+def test_a_hostile_sender_makes_it_keep_less_than_a_window() -> None:
+    receiver = Receiver(Role.GET, Agreed(blksize=8, windowsize=16), ResendTimer(), now=0.0)
+    chance = Random(5)
+    for step in range(20_000):
+        index = chance.choice([chance.randrange(2, 65_536), chance.randrange(2, 40)])
+        assert not receiver.receive_segment(memoryview(block(index)), step / 1000)
+        receiver.poll_ack(step / 1000)
+        assert len(receiver._early) <= 15
+    assert set(receiver._early) <= set(range(2, 17))
+
+
+@pytest.mark.parametrize("blksize", [8, 1428, 65464])
+def test_what_is_kept_is_bounded_in_bytes_too(blksize: int) -> None:
+    receiver = Receiver(Role.GET, Agreed(blksize=blksize, windowsize=65535), ResendTimer(), now=0.0)
+    packet = bytearray(b"\0\3\0\0" + bytes(blksize))
+    for index in range(2, 30_000):
+        packet[2:4] = index.to_bytes(2, "big")
+        receiver.receive_segment(memoryview(packet), 0.0)
+    kept = sum(len(payload) for payload in receiver._early.values())
+    assert 0 < kept <= EARLY_BYTES - EARLY_OVERHEAD_BYTES * len(receiver._early)
+    assert EARLY_BYTES <= 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize(

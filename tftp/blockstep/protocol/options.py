@@ -18,7 +18,7 @@ The server's table, by option:
     timeout     RFC 2349      1-255 s, repeated as asked; otherwise left out
     utimeout    tftp-hpa      10,000-255,000,000 us, repeated as asked; otherwise left out
     tsize       RFC 2349      read: the size if it is known and not 0; write: as asked, if not 0 and in octet mode
-    windowsize  RFC 7440      1-65535; over the limit: the limit; 0 or over 65535: ERROR 8
+    windowsize  RFC 7440      1-65535 (65534 with rollover 1); over the limit: the limit; 0 or over 65535: ERROR 8
     rollover    tftp-hpa      0 or 1: the wire number that follows 65535; otherwise left out
 
 blksize and blksize2 are one matter, as are timeout and utimeout: of two, the first that can be granted is, and the
@@ -171,7 +171,9 @@ def negotiate(request: Request, limits: Limits, size_bytes: int | None) -> tuple
         granted["tsize"] = tsize
     if "windowsize" in granted:
         fitting = limits.in_flight_max_bytes // _agreed(granted).blksize
-        granted["windowsize"] = max(1, min(granted["windowsize"], fitting))
+        # With 65,535 numbers a window of 65,535 could not tell "all of it" from "nothing" (RFC 7440 section 4).
+        distinct = WINDOWSIZE_LARGEST - granted.get("rollover", 0)
+        granted["windowsize"] = max(1, min(granted["windowsize"], fitting, distinct))
     answer = tuple((name, str(granted[name])) for name in asked if name in granted)
     return _agreed(granted), OptionAck(answer) if answer else None
 

@@ -12,6 +12,9 @@ Go-back-N as RFC 7440 has it, which with a window of 1 is RFC 1350. Decided here
 
 from __future__ import annotations
 
+import math
+from collections import deque
+
 from blockstep.protocol.arena import HEADER_BYTES, Arena
 from blockstep.protocol.errors import LocalError
 from blockstep.protocol.machine import Machine
@@ -20,10 +23,14 @@ from blockstep.protocol.states import Input, Role, State
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import Ack, OptionAck
 
-# The last block is acknowledged when the file is on the peer's disk, which takes longer than a round trip.
+# The last block is acknowledged when the file is on the peer's disk, which takes longer than a round trip. Before the
+# window goes out again for that, its last block alone does (as the probe of RFC 8985 section 7), after so many waits.
 SYNC_PATIENCE_S = 0.1
+PROBE = 2
 # An ACK that comes after less than this share of a round trip is the answer to something older.
 RECENT = 0.75
+# The first window may take longer than the packets that were measured before it: wait so many round trips more.
+UNMEASURED = 8
 
 
 class Sender(Machine):
@@ -51,9 +58,10 @@ class Sender(Machine):
         self._resent_to = 0  # blocks up to here went out more than once: no round trip is measured on them
         self._echoes = 0  # repeated ACKs that a window sent twice still has coming
         self._echoes_next = 0
-        # Where the pass ended that was on its way before the current one. Its ACK is still to come and shows no gap: if
-        # we took it for one, two passes would be on their way from then on, and every block go out twice to the end.
-        self._pass_end = 0
+        self._runs: deque[tuple[int, float]] = deque()  # what is on its way: the first block of each run, and when
+        self._queued_s = 0.0  # how long what was sent before a resend may keep it waiting on a slow link
+        self._measured = self._window == 1  # a whole window has been measured, not only its first packets
+        self._probed = False  # the last block went out again alone
         self._answered = -1  # the base for which a repeated ACK was answered
 
     # Loading: the driver moves bytes of the file into the ring.
@@ -115,7 +123,18 @@ class Sender(Machine):
             self.stats.resends += min(count, self._resent_to - index + 1)
         self._next = top + 1
         self._wait_from = now
+        self._note_run(index, now)
         return start, end
+
+    def _note_run(self, index: int, now: float) -> None:  # hot path
+        """Blocks from `index` on go out; runs that this replaces or that are acknowledged are forgotten."""
+        runs = self._runs
+        while runs and runs[-1][0] >= index:
+            runs.pop()
+        if not runs or runs[-1][1] != now:
+            runs.append((index, now))
+        while len(runs) > 1 and runs[1][0] <= self._base:
+            runs.popleft()
 
     # Input.
 
@@ -148,10 +167,14 @@ class Sender(Machine):
         if self._base == 0:
             self._prove(now)
             return
+        self._queued_s = 0.0
         if index > self._resent_to and index == self._high:
             self.timer.sample(now - self._wait_from)
+            self._measured = self._measured or index > self._base
         else:
-            self.timer.restart()
+            if index > self._resent_to:
+                self.timer.at_most(now - self._sent_at(index))
+            self.timer.restart(now - self._progress_at, now - self._wait_from)
         self.proven = True
         self._base = index + 1
         self._progress_at = now
@@ -162,18 +185,23 @@ class Sender(Machine):
             self.stats.blocks = index
             self.stats.payload_bytes = (index - 1) * self.arena.blksize + self._last_bytes
             return
-        top, self._pass_end = self._pass_end, self._next - 1
-        if index < self._high and not (index == top and self._is_recent(now)):
-            # A gap inside the window: what is already on its way after it will not be accepted, nor answered.
+        if index < self._high and not self._is_on_its_way(index + 1, now):
+            # A gap inside the window: what is already on its way after it may be thrown away, and is not answered.
             self.stats.gaps += 1
-            self._resent_to = self._high
-            self._next = index + 1
+            self._go_back(index + 1)
         elif self._next <= index:
             self._next = index + 1
 
-    def _is_recent(self, now: float) -> bool:
-        """What went out last can not have been answered yet."""
-        return now - self._wait_from < RECENT * (self.timer.srtt_s or 0.0)
+    def _is_on_its_way(self, index: int, now: float) -> bool:
+        """Block `index` went out so lately that no ACK without it can be an answer to that.
+
+        Whoever goes back for such an ACK has two passes on their way then, and sends every block twice to the end.
+        """
+        return now - self._sent_at(index) < RECENT * (self.timer.shortest_s + self._queued_s)
+
+    def _sent_at(self, index: int) -> float:
+        """When a block that is not acknowledged yet went out last."""
+        return next((at for first, at in reversed(self._runs) if first <= index), -math.inf)
 
     def _prove(self, now: float) -> None:
         """ACK 0 for our OACK: the peer is where it says it is."""
@@ -192,6 +220,8 @@ class Sender(Machine):
             return
         if self._window == 1 or self._high < self._base:
             return
+        if self._is_on_its_way(self._base, now):
+            return
         # Once for each base; again only when a whole round trip has passed since the last block went out.
         waited_s = now - self._wait_from
         if self._answered == self._base and waited_s < (self.timer.srtt_s or self.timer.rto_s):
@@ -201,16 +231,27 @@ class Sender(Machine):
         self._send_window_again()
 
     def _send_window_again(self) -> None:
-        self._next = self._base
         if self._high >= self._base:
-            self._resent_to = self._high
+            self._go_back(self._base)
             self._echoes_next += 1
+
+    def _go_back(self, index: int) -> None:
+        """Send again from block `index` on."""
+        if self.timer.srtt_s is not None:
+            self._queued_s = (self.timer.srtt_s - self.timer.shortest_s) * (self._next - index) / self._window
+        self._resent_to = self._high
+        self._next = index
 
     # Time.
 
     def _wait_s(self) -> float:
-        rto_s = self.timer.rto_s
-        return rto_s if self._high != self._last else max(rto_s, SYNC_PATIENCE_S)
+        rto_s = self.timer.rto_s + self._queued_s
+        if not self._measured and self._base > 0:
+            rto_s += UNMEASURED * self.timer.shortest_s
+        if self._high != self._last:
+            return rto_s
+        patient_s = max(rto_s, SYNC_PATIENCE_S)
+        return patient_s if self._probed else min(PROBE * rto_s, patient_s)
 
     def handle_deadline(self, now: float) -> None:
         """The time of `next_deadline` has come: send again, or TransferFailed when the peer was silent for too long."""
@@ -218,5 +259,10 @@ class Sender(Machine):
             return
         if self._base == 0:
             self._opening_due = True
+        elif self._high == self._last and not self._probed:
+            # Perhaps only the last ACK was lost, or the last block, or the peer's disk is slow: one block will tell.
+            self._probed = True
+            self._resent_to = self._next = self._high
+            self._echoes_next += 1
         else:
             self._send_window_again()
