@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from blockstep.protocol.arena import HEADER_BYTES
@@ -131,19 +132,25 @@ class _Client:
     def _take(self, memory: bytearray, got: int, stride: int, now: float) -> None:  # hot path
         receiver = self.receiver
         assert receiver is not None
-        count = receiver.receive_burst(memory, got, stride, now)
-        one_by_one = not count
-        for start in range(0, got, stride):
-            end = min(start + stride, got)
-            if one_by_one and (receiver.finished or not receiver.receive_segment(memoryview(memory)[start:end], now)):
-                continue
-            payload = memory[start + HEADER_BYTES : end]
+        for payload in self._accepted(receiver, (memory, got, stride), now):
             if self._storm.expected[self._offset : self._offset + len(payload)] != payload:
                 raise TransferFailed(End.LOCAL_WRITE, "wrong bytes")
             self._offset += len(payload)
         if receiver.complete and not receiver.delivered:
             self.done_at = now
             receiver.settled(now)
+
+    @staticmethod
+    def _accepted(receiver: Receiver, arrived: tuple[bytearray, int, int], now: float) -> Iterator[memoryview]:
+        """The payloads that the machine takes, in order."""
+        memory, got, stride = arrived
+        view = memoryview(memory)
+        if receiver.receive_burst(memory, got, stride, now):
+            yield from (view[start + HEADER_BYTES : min(start + stride, got)] for start in range(0, got, stride))
+            return
+        for start in range(0, got, stride):
+            if not receiver.finished:
+                yield from receiver.receive_segment(view[start : min(start + stride, got)], now)
 
     def _acknowledge(self, now: float) -> None:  # hot path
         assert self.receiver is not None

@@ -61,7 +61,9 @@ class _CannotResolve(click.ClickException):
 @click.command(epilog=_EXAMPLES)
 @_options
 def bench(url: Target, *, as_json: bool, **options: Any) -> int:
-    """Fetch URL again and again, by several at once, and say what the server gave.
+    """Load a server: fetch URL again and again.
+
+    Several clients at once, and what the server gave them.
 
     URL is as for `blockstep get`: tftp://, tftp+tcp:// or tftp+unix://. Nothing is stored.
     """

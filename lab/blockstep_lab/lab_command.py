@@ -23,7 +23,10 @@ _SUBCOMMANDS = {
 
 @click.group()
 def lab() -> None:
-    """Put real programs on a bad network: hosts of their own on this machine, and a link that fails to order."""
+    """Put real programs on a bad network.
+
+    Hosts of their own on this machine, and between them a link that fails to order.
+    """
 
 
 for _name, (_module, _function) in _SUBCOMMANDS.items():

@@ -89,7 +89,9 @@ def trace(
     only: int | None,
     stall_s: float,
 ) -> None:
-    """Explain the TFTP transfers in a capture: FILE is pcap or pcapng, - for standard input.
+    """Explain the TFTP transfers in a capture.
+
+    FILE is pcap or pcapng, - for standard input.
 
     For each transfer: who asked whom for what, the options, what was sent again and why, where it stood still and why,
     and how it ended. Every TFTP transfer whose request is in the capture is found, on whatever port.

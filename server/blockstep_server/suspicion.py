@@ -105,16 +105,22 @@ class Suspicion:
     def judge(self, claim: Claim) -> Verdict:
         """The verdict for a request that nothing else speaks against."""
         source, now = claim.source, self._clock()
-        if len(self._open.get(source, ())) >= self.bounds.half_open_per_client:
-            self._sweep(source)
-            if len(self._open.get(source, ())) >= self.bounds.half_open_per_client:
-                return Verdict.HALF_OPEN
-        bucket = self._buckets.get(source)
-        if bucket is not None and bucket.level(now) < 1:
-            return Verdict.EXHAUSTED
+        if (verdict := self._over_its_share(source, now)) is not None:
+            self._sweep(source)  # some may have proven themselves by now
+            verdict = self._over_its_share(source, now)
+        if verdict is not None:
+            return verdict
         if source in self._known or not self._too_many_strangers(now) or self._asked.again(claim, now):
             return Verdict.ACCEPTED
         return Verdict.STRANGER
+
+    def _over_its_share(self, source: Hashable, now: float) -> Verdict | None:
+        """Why this source has to wait, if so. What it has open counts as used up: each may yet end without a proof."""
+        open_now = len(self._open.get(source, ()))
+        if open_now >= self.bounds.half_open_per_client:
+            return Verdict.HALF_OPEN
+        bucket = self._buckets.get(source)
+        return Verdict.EXHAUSTED if bucket is not None and bucket.level(now) < 1 + open_now else None
 
     def _too_many_strangers(self, now: float) -> bool:
         if self._half_open >= self.bounds.half_open and now >= self._swept_at + _SWEEP_EVERY_S:
