@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from support import peers
+
 pytest_plugins = ["pytester"]
 
 CONFTEST = (Path(__file__).parent / "conftest.py").read_text()
@@ -37,11 +39,22 @@ def test_elsewhere_a_skip_is_a_skip(nested: pytest.Pytester) -> None:
     assert outcomes(nested, "'curl'") == {"skipped": 1}
 
 
-def test_in_a_full_run_a_skip_of_what_ci_installs_fails(
+def test_in_a_full_run_what_ci_installs_may_not_be_missing(
     nested: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BLOCKSTEP_REQUIRE_PEERS", "1")
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(peers, "_ELSEWHERE", "")
+    assert outcomes(nested, "'curl', 'atftpd'") == {"errors": 1}
+
+
+def test_in_a_full_run_a_test_of_what_ci_installs_may_not_skip(
+    nested: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOCKSTEP_REQUIRE_PEERS", "1")
+    for program in ("curl", "atftpd"):
+        (nested.path / program).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(nested.path))
     assert outcomes(nested, "'curl', 'atftpd'") == {"failed": 1}
 
 
