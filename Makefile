@@ -1,4 +1,4 @@
-# make demo | test | check | bench | test-all
+# make demo | test | check | bench | fuzz | test-all
 # Everything is set up on demand in $(VENV); nothing is needed beforehand but Python >= 3.11 with venv.
 
 # The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.13 ...` names another.
@@ -9,8 +9,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
 
-.PHONY: demo test check bench test-all clean
+.PHONY: demo test check bench fuzz test-all clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.runs
@@ -27,6 +28,10 @@ check: $(VENV)/.develops
 
 bench: $(VENV)/.develops
 	$(BIN)/python bench/compare_servers.py $(BENCH_ARGS)
+
+# Runs until Ctrl-C; FUZZ_ARGS="packet --seconds 60" narrows it.
+fuzz: $(VENV)/.fuzzes
+	$(BIN)/python tests/fuzz/run.py $(FUZZ_ARGS)
 
 # The suite on every CPython that is installed, each in a .venv-3.X of its own; fails if one fails.
 test-all:
@@ -48,5 +53,9 @@ $(VENV)/.develops: $(VENV)/.runs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+$(VENV)/.fuzzes: $(VENV)/.develops
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-3.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-3.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
