@@ -33,6 +33,8 @@ def read_settings(path: Path, commands: Collection[str]) -> dict[str, Table]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{path}: {error}") from error
+    except RecursionError:
+        raise click.UsageError(f"{path}: lists or tables stand too deep inside of each other") from None
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise click.UsageError(f"{path}: {name!r} stands outside of a table; write it below [COMMAND]")

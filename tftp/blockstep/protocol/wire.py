@@ -303,7 +303,7 @@ def _field(text: str) -> bytes:
 
 
 def _option_fields(options: Options) -> bytes:
-    names = [name.lower() for name, _ in options]
-    if "" in names or len(set(names)) < len(names):
+    names = [_field(name) for name, _ in options]
+    if b"\0" in names or len({name.lower() for name in names}) < len(names):
         raise LocalError("option names must not be empty and not stand twice")
-    return b"".join(_field(name) + _field(value) for name, value in options)
+    return b"".join(name + _field(value) for name, (_, value) in zip(names, options, strict=True))
