@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from threading import Event
 
 from blockstep.protocol.arena import Arena
 from blockstep.protocol.errors import TransferFailed
@@ -38,6 +39,8 @@ class Conversation:
     request: Request
     client: tuple[str, int]
     sock: socket.socket
+    over: Event
+    """Set when the test is about to end: a script that would go on for ever ends then."""
 
     def send(self, packet: bytes) -> None:
         """Answer, from the port of this conversation."""
@@ -53,6 +56,12 @@ class Conversation:
     def receive(self) -> Packet:
         """What the client says next; TimeoutError if it says nothing for ten seconds."""
         return parse_untrusted(self.sock.recvfrom(65536)[0])
+
+    def stranger(self, host: str) -> socket.socket:
+        """A socket of somebody else at this address."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((host, 0))
+        return sock
 
 
 Script = Callable[[Conversation], None]
@@ -80,6 +89,7 @@ def scripted(*scripts: Script) -> Iterator[ScriptedServer]:
         try:
             yield stage.server
         finally:
+            stage.over.set()
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
                 caller.sendto(_STOP, ("127.0.0.1", stage.server.port))
             for conversation in listening.result(_PATIENCE_S):
@@ -93,6 +103,7 @@ class _Stage:
         self._scripts = scripts
         self._until_the_end = until_the_end
         self._players = players
+        self.over = Event()
         self._listener = self._new_socket()
         self.server = ScriptedServer(self._listener.getsockname()[1])
 
@@ -108,7 +119,7 @@ class _Stage:
             self.server.requests.append(request)
             sock = self._new_socket()
             sock.settimeout(_PATIENCE_S)
-            conversations.append(self._players.submit(script, Conversation(request, client, sock)))
+            conversations.append(self._players.submit(script, Conversation(request, client, sock, self.over)))
 
     def _new_socket(self) -> socket.socket:
         sock = self._until_the_end.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -145,5 +156,12 @@ def _send(endpoint: Endpoint, request: Request, source: FileSource) -> None:
 def _receive(endpoint: Endpoint, request: Request, sink: Sink) -> None:
     agreed, oack = negotiate(request, Limits(), None)
     opening = oack.to_bytes() if oack else ack_bytes(0)
-    receiver = Receiver(Role.SERVE_WRITE, agreed, ResendTimer(), now=time.monotonic(), opening=opening)
+    receiver = _BriefReceiver(Role.SERVE_WRITE, agreed, ResendTimer(), now=time.monotonic(), opening=opening)
     run_receiver(Pump(endpoint, receiver), receiver, sink)
+
+
+class _BriefReceiver(Receiver):
+    """Dallies no longer than a test on loopback needs: more than a second after every upload adds up."""
+
+    def _dally_s(self) -> float:
+        return 0.05
