@@ -10,6 +10,7 @@ import contextlib
 import selectors
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
@@ -50,6 +51,7 @@ class NodeLoop:
         self._awake, self._wake = socket.socketpair()
         self._selector.register(self._awake, selectors.EVENT_READ)
         self._stopping = False
+        self._barriers: deque[threading.Event] = deque()
         self._thread = threading.Thread(target=self._run, name="tftpserver", daemon=True)
 
     def attach(self, address: SimAddress, make: Callable[[Send], _NodeT]) -> _NodeT:
@@ -81,6 +83,14 @@ class NodeLoop:
         """Begin."""
         self._thread.start()
 
+    def catch_up(self, timeout_s: float) -> None:
+        """Wait until all that had arrived before this call has been handled, or the loop has ended."""
+        barrier = threading.Event()
+        self._barriers.append(barrier)
+        with contextlib.suppress(OSError):  # closed: nothing will be handled any more
+            self._wake.send(b"x")
+            barrier.wait(timeout_s)
+
     def close(self) -> None:
         """End the thread and close every socket; may be called twice."""
         if self._stopping:
@@ -103,11 +113,19 @@ class NodeLoop:
             deadlines = [seat.node.next_deadline() for seat in self._seats if seat.node is not None]
             until = min((deadline for deadline in deadlines if deadline is not None), default=None)
             wait_s = _LONGEST_S if until is None else min(max(until - monotonic(), 0.0), _LONGEST_S)
-            for key, _ in self._selector.select(wait_s):
-                if isinstance(key.data, _Seat):
-                    _drain(key.data)
+            ready = [key.data for key, _ in self._selector.select(wait_s)]
+            # A barrier that stands before the sockets are read: all that came before it is handled in this turn.
+            passed = [self._barriers.popleft() for _ in range(len(self._barriers))]
+            for seat in list(self._seats) if passed else filter(None, ready):
+                _drain(seat)
+            if None in ready:
+                self._awake.recv(4096)
             self._handle_deadlines()
             self._after_turn()
+            for barrier in passed:
+                barrier.set()
+        for barrier in self._barriers:
+            barrier.set()
 
     def _handle_deadlines(self) -> None:
         now = monotonic()

@@ -124,6 +124,7 @@ class TftpServer:
 
     def wait_idle(self, timeout_s: float = 5.0) -> bool:
         """Wait until no transfer is under way; False if one still is after `timeout_s` seconds."""
+        self._loop.catch_up(timeout_s)  # a client may be gone before its last word, or its first, has been read
         with self._changed:
             return self._changed.wait_for(lambda: all(session.over for session in self._door.sessions), timeout_s)
 
