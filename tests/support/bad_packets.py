@@ -19,6 +19,7 @@ from blockstep.protocol.wire import Ack, Data, ErrorPacket, OptionAck, Packet, a
 __all__ = [
     "AFTER_THE_END",
     "BLKSIZE",
+    "ESCAPES",
     "MIDDLE",
     "OPENINGS",
     "STRANGERS_SAY",
