@@ -64,6 +64,7 @@ class AtomicFileSink:
         self._name = name
         self._replace = replace
         self._max_bytes = max_bytes
+        # Known before it is made: a signal handler may raise right after the system call that makes it.
         self._part: str | None = None
         self._fd = -1
         self.bytes_written = 0
@@ -135,8 +136,8 @@ class AtomicFileSink:
 
     def _let_go(self) -> None:
         if self._part is not None:
-            part, self._part = self._part, None
-            _unlink_quietly(part, self._dir_fd)
+            _unlink_quietly(self._part, self._dir_fd)
+            self._part = None
         for fd in (self._fd, self._dir_fd):
             if fd >= 0:
                 os.close(fd)
@@ -199,10 +200,9 @@ class AtomicFileSink:
     def _open_hidden(self, mode: int) -> int:
         """A locked file under a hidden name. A sweep may be faster than our lock; then another name is taken."""
         while True:
-            part = _hidden_name()
-            fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=self._dir_fd)
+            self._part = _hidden_name()
+            fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=self._dir_fd)
             if _lock(fd) and os.fstat(fd).st_nlink:
-                self._part = part
                 return fd
             os.close(fd)
 
@@ -228,9 +228,8 @@ class AtomicFileSink:
         return True
 
     def _link_hidden(self) -> None:
-        part = _hidden_name()
-        os.link(f"/proc/self/fd/{self._fd}", part, dst_dir_fd=self._dir_fd, follow_symlinks=True)
-        self._part = part
+        self._part = _hidden_name()
+        os.link(f"/proc/self/fd/{self._fd}", self._part, dst_dir_fd=self._dir_fd, follow_symlinks=True)
 
     def _rename_part(self) -> None:
         assert self._part is not None
