@@ -64,6 +64,7 @@ class Birth:
     """What a child is given.
 
     Its work, what to report if the work cannot, the pipe to report on, its slot of the board, what to keep open.
+    `orphaned` gets a record that nobody is left to take at the other end of the pipe.
     """
 
     body: Body
@@ -72,6 +73,14 @@ class Birth:
     slot: Slot | None
     keep_fds: tuple[int, ...]
     parent_pid: int
+    orphaned: Callable[[TransferRecord], object]
+
+    def tell(self, record: TransferRecord) -> None:
+        """Report to the supervisor."""
+        try:
+            os.write(self.report_fd, record.to_line(os.getpid()))
+        except BrokenPipeError:  # it was killed: what became of the transfer is told all the same
+            self.orphaned(record)
 
 
 def live_and_exit(birth: Birth) -> NoReturn:
@@ -79,7 +88,7 @@ def live_and_exit(birth: Birth) -> NoReturn:
     status = _CRASHED
     try:
         close_all_but({0, 1, 2, birth.report_fd, *birth.keep_fds})
-        telling = Telling(lambda record: os.write(birth.report_fd, record.to_line(os.getpid())), birth.slot)
+        telling = Telling(birth.tell, birth.slot)
         record = _run(birth, telling)
         status = 0
         if record is not None:

@@ -14,7 +14,7 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from blockstep_server.admission import Claim
 from blockstep_server.board import Board, Slot
@@ -79,14 +79,19 @@ class Child:
 class Children:
     """The children of one supervisor and the pipe on which they report.
 
-    `on_record` is called with what a connection tells while it lives, from `hear` and `reap`. `board_slots`: how many
-    children can be watched at the same time.
+    `on_record` is called with what a connection tells while it lives, from `hear` and `reap`; `orphaned` in a child,
+    with what it would have told if this process still lived. `board_slots`: how many can be watched at the same time.
     """
 
     def __init__(
-        self, on_record: Callable[[Child, TransferRecord], object] = lambda *_: None, *, board_slots: int = 1024
+        self,
+        on_record: Callable[[Child, TransferRecord], object] = lambda *_: None,
+        *,
+        orphaned: Callable[[TransferRecord], object] = lambda _: None,
+        board_slots: int = 1024,
     ) -> None:
         self._on_record = on_record
+        self._orphaned = orphaned
         self._board = Board(board_slots)
         self._living: dict[int, Child] = {}
         self._unread = b""
@@ -116,7 +121,7 @@ class Children:
         try:
             pid = os.fork()
             if pid == 0:
-                live_and_exit(Birth(task.body, task.blank, self._write_fd, slot, task.keep_fds, parent_pid))
+                live_and_exit(self._birth(task, slot, parent_pid))
             child = self._living[pid] = Child(pid, task, now, slot)
             if task.watcher is not None:
                 task.watcher.started(child.is_proven)
@@ -126,6 +131,9 @@ class Children:
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _birth(self, task: Task, slot: Slot | None, parent_pid: int) -> Birth:
+        return Birth(task.body, task.blank, self._write_fd, slot, task.keep_fds, parent_pid, self._orphaned)
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to everyone who lives. A pid here cannot be another's: it has not been waited for."""
@@ -192,7 +200,15 @@ def _maybe_last_words(child: Child, wait_status: int) -> TransferRecord | None:
 
 
 def _obituary(child: Child, code: int) -> TransferRecord:
+    known = replace(child.task.blank, **_last_work(child), result=Result.CRASHED)
     if code >= 0:
-        return replace(child.task.blank, result=Result.CRASHED, detail=f"ended with status {code}", status=code or 1)
+        return replace(known, detail=f"ended with status {code}", status=code or 1)
     detail = f"killed by signal {-code} ({signal.strsignal(-code) or 'unknown'})"
-    return replace(child.task.blank, result=Result.CRASHED, detail=detail, status=128 - code)
+    return replace(known, detail=detail, status=128 - code)
+
+
+def _last_work(child: Child) -> dict[str, Any]:
+    """What it was about, from its slot of the board: the child's words, so only texts are taken."""
+    live = child.slot.maybe_live() if child.slot is not None else None
+    facts = live.facts if live is not None else {}
+    return {name: value for name in ("op", "file", "mode") if isinstance(value := facts.get(name), str)}

@@ -43,6 +43,11 @@ class LogOutput:
         self._waiting.append(line.encode(errors="backslashreplace") + b"\n")
         self.flush()
 
+    def forget(self) -> None:
+        """Drop what waits: it is another process's to write."""
+        self._waiting.clear()
+        self._lost = 0
+
     def flush(self, wait_s: float = 0.0) -> None:
         """Write what the descriptor takes; with `wait_s`, wait that long for it each time that it takes nothing."""
         while self._waiting and self._poll.poll(wait_s * 1000):

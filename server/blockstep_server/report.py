@@ -193,6 +193,11 @@ class Reporter:
         level = {Result.COMPLETE: 0, Result.PROBE: 0, Result.IGNORED: 1}.get(record.result, -1)
         self._write("transfer", f"{_now():%Y-%m-%d %H:%M:%S} {record.text()}", level, **record.facts())
 
+    def transfer_alone(self, record: TransferRecord) -> None:
+        """The same in a child whose supervisor is gone. What waited for the log at its fork was told by that one."""
+        self.output.forget()
+        self.transfer(record)
+
     def count_refusal(self, reason: str, source: str) -> None:
         """Count a request that was turned away: a flood of requests must not become a flood of lines."""
         self._refusals[reason] += 1

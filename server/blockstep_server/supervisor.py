@@ -105,7 +105,7 @@ class Supervisor:
         self.reporter = reporter
         self.timers = Timers()
         self.clock = clock
-        self.children = Children(self._account, board_slots=board_slots)
+        self.children = Children(self._account, orphaned=reporter.transfer_alone, board_slots=board_slots)
         self.tally = Tally()
         self.drain_timeout_s = drain_timeout_s
         self.started_s = clock()
