@@ -1,0 +1,245 @@
+"""kill -9 of the child, the supervisor and the client at every step of an upload, over UDP and TCP.
+
+The folder is a file system of the test's own that lets a step wait (`support.fault_fs`): when somebody is killed it is
+known between which two system calls the child stands. A step is then done as the last thing, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blockstep_client.command import put
+from support.aftermath import NEW, OLD, SAMPLE, assert_all_complete, assert_still_serves, hidden_in, the_only_record
+from support.client_process import ClientProcess
+from support.fault_fs import Gate, Op, fault_fs
+from support.fuse import mounting_obstacle
+from support.transports import TransportServer, transport_server
+
+pytestmark = pytest.mark.skipif(bool(mounting_obstacle("fuse")), reason=mounting_obstacle("fuse"))
+
+KINDS = ("udp", "tcp")
+GONE, TOLD = 7, 67  # exit codes of a client whose server is gone, and of one that was sent an ERROR 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """The n-th system call of a kind, done before the death or not. `named`: the new content has its name."""
+
+    op: Op
+    nth: int = 1
+    done: bool = False
+    named: bool = False
+
+    def __str__(self) -> str:
+        return f"{'after' if self.done else 'at'} {self.op.name.lower()} {self.nth}"
+
+
+STEPS = [
+    Step(Op.WRITE),
+    Step(Op.WRITE, 3, done=True),
+    Step(Op.FSYNC),
+    Step(Op.FSYNC, done=True),
+    Step(Op.LINK),
+    Step(Op.LINK, done=True),
+    Step(Op.RENAME),
+    Step(Op.RENAME, done=True, named=True),
+    Step(Op.FSYNCDIR, named=True),
+    Step(Op.FSYNCDIR, done=True, named=True),
+]
+EACH_STEP = pytest.mark.parametrize("step", STEPS, ids=str)
+EACH_KIND = pytest.mark.parametrize("kind", KINDS)
+
+
+class Place:
+    """A folder that waits where it is told to, the server on it, and a new one when that has died."""
+
+    def __init__(self, folder: Path, sent: Path) -> None:
+        self._until_the_end = ExitStack()
+        self._life = ExitStack()
+        self.fs, self.folder = self._until_the_end.enter_context(fault_fs(folder))
+        self.fs.write("sample", SAMPLE)
+        self.sent = sent
+        sent.write_bytes(NEW)
+        self._server: TransportServer | None = None
+        self._names = 0
+
+    def server(self) -> TransportServer:
+        """The server that lives."""
+        if self._server is None or self._server.process.poll() is not None:
+            self._life.close()
+            made = transport_server("tcp", self.folder, "--upload", "replace", "--timeout", "0.5", "--retries", "2")
+            self._server = self._life.enter_context(made)
+        return self._server
+
+    def new_name(self) -> str:
+        """A name that holds the old content and is in no log."""
+        self._names += 1
+        name = f"target{self._names}"
+        self.fs.heal()
+        self.fs.write(name, OLD)
+        return name
+
+    def put(self, kind: str, name: str, *words: str, stdin_fd: int | None = None) -> ClientProcess:
+        """A client that replaces it, from standard input where there is one."""
+        scheme = "tftp" if kind == "udp" else "tftp+tcp"
+        url = f"{scheme}://{self.server().door(kind)}/{name}"
+        window = ("-w", 4) if kind == "udp" else ()
+        source = self.sent if stdin_fd is None else "-"
+        return ClientProcess(put, "-b", 8192, *window, *words, source, url, stdin_fd=stdin_fd)
+
+    def assert_holds(self, name: str, content: bytes) -> None:
+        """The name holds that, every other one something complete; so it is too when the power fails now."""
+        assert self.fs.files()[name] == content
+        for files in (self.fs.files(), *self.fs.after_power_loss()):
+            assert_all_complete(files)
+
+    def close(self) -> None:
+        """Start again, look, and stop: no temporary is left by anybody."""
+        try:
+            server = self.server()
+            server.process.kill()  # a stop would look for temporaries before the start that takes them away
+            server.process.wait()
+            self.server()
+            assert hidden_in(self.folder) == []
+            self._life.close()
+        finally:
+            self._until_the_end.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("sent") / "file")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def kill_and_open(gate: Gate, *, done: bool) -> None:
+    """Kill who stands at the gate, and wait for its end."""
+    pid = gate.await_reached()
+    watch = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    gate.open(done=done)
+    await_end(watch)
+
+
+def await_end(watch: int) -> None:
+    """Wait for the end of a process, given its pidfd."""
+    try:
+        assert select.select([watch], [], [], 30)[0], "it lives on"
+    finally:
+        os.close(watch)
+
+
+@EACH_KIND
+@EACH_STEP
+def test_a_child_that_is_killed(place: Place, kind: str, step: Step) -> None:
+    server, name = place.server(), place.new_name()
+    gate = place.fs.hold(step.op, nth=step.nth)
+    with place.put(kind, name) as client:
+        kill_and_open(gate, done=step.done)
+        status, said = client.wait(), client.said()
+    record = the_only_record(server, name, kind)
+    assert (record["result"], record["op"]) == ("crashed", "write")
+    assert "killed by signal 9" in record["detail"]
+    assert status == GONE, said
+    place.assert_holds(name, NEW if step.named else OLD)
+
+
+@EACH_KIND
+def test_a_child_that_is_killed_before_it_answers(place: Place, kind: str) -> None:
+    """A client on UDP cannot know, asks again, and is served; on TCP its connection is broken."""
+    server, name = place.server(), place.new_name()
+    gate = place.fs.hold(Op.TMPFILE)
+    with place.put(kind, name) as client:
+        kill_and_open(gate, done=False)
+        crash = server.await_event("transfer")
+        assert (crash["result"], crash["file"]) == ("crashed", "")
+        status = client.wait()
+    server.records.remove(crash)
+    if kind == "udp":
+        assert the_only_record(server, name)["result"] == "complete"
+    else:
+        assert_still_serves(server, kind)
+    assert status == (0 if kind == "udp" else GONE)
+    place.assert_holds(name, NEW if kind == "udp" else OLD)
+
+
+@EACH_KIND
+@EACH_STEP
+def test_a_supervisor_that_is_killed(place: Place, kind: str, step: Step) -> None:
+    """Its child hears of it at its next step: it tells the peer, and what has happened where the log goes."""
+    server, name = place.server(), place.new_name()
+    before = hidden_in(place.folder)  # of children that were killed: the next start takes them away
+    gate = place.fs.hold(step.op, nth=step.nth)
+    with place.put(kind, name) as client:
+        watch = os.pidfd_open(gate.await_reached())
+        server.process.kill()
+        server.process.wait()
+        gate.open(done=step.done)
+        await_end(watch)
+        status, said = client.wait(), client.said()
+    told = list(server.events())
+    assert [(each["event"], each.get("result"), each.get("file")) for each in told] == [("transfer", "failed", name)]
+    assert status == TOLD, said
+    assert "the server is stopping" in said
+    place.assert_holds(name, NEW if step.named else OLD)
+    assert hidden_in(place.folder) == before
+    assert_still_serves(place.server(), kind)
+    assert hidden_in(place.folder) == []
+
+
+@EACH_KIND
+@pytest.mark.parametrize(
+    "step", [Step(Op.TMPFILE), *(each for each in STEPS if not each.done or each.op is Op.WRITE)], ids=str
+)
+def test_a_client_that_is_killed(place: Place, kind: str, step: Step) -> None:
+    """What is whole when it dies becomes the file, what is not is forgotten."""
+    server, name = place.server(), place.new_name()
+    gate = place.fs.hold(step.op, nth=step.nth)
+    with place.put(kind, name) as client:
+        gate.await_reached()
+        client.kill()
+        gate.open()
+        record = the_only_record(server, name, kind)
+    whole = step.op not in (Op.TMPFILE, Op.WRITE)
+    if kind == "tcp" and step.op is Op.WRITE:
+        whole = record["result"] == "complete"  # the kernel still delivers what it has taken from a process that died
+    assert record["result"] == ("complete" if whole else "failed"), record
+    place.assert_holds(name, NEW if whole else OLD)
+
+
+@EACH_KIND
+def test_a_client_that_is_killed_after_the_first_answer(place: Place, kind: str) -> None:
+    server, name = place.server(), place.new_name()
+    stdin_fd, never = os.pipe()
+    with place.put(kind, name, "-v", stdin_fd=stdin_fd) as client:
+        client.await_word("agreed to")
+        client.kill()
+        record = the_only_record(server, name, kind)
+    os.close(stdin_fd)
+    os.close(never)
+    assert record["result"] == "failed"
+    place.assert_holds(name, OLD)
+
+
+def test_a_child_that_is_killed_after_the_last_answer(place: Place) -> None:
+    """It has told the client that the file is on disk, and stays only in case that was not heard."""
+    server, name = place.server(), place.new_name()
+    with place.put("udp", name) as client:
+        status = client.wait()
+    (pid,) = server.children()
+    os.kill(pid, signal.SIGKILL)
+    record = the_only_record(server, name)
+    assert status == 0
+    assert "killed by signal 9" in record["detail"]
+    place.assert_holds(name, NEW)
