@@ -1,4 +1,4 @@
-# make demo | test | check | bench | fuzz | test-all
+# make demo | test | check | bench | fuzz | soak | test-all
 # Everything is set up on demand in $(VENV); nothing is needed beforehand but Python >= 3.11 with venv.
 
 # The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.13 ...` names another.
@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_ARGS ?=
+SOAK_ARGS ?=
 
-.PHONY: demo test check bench fuzz test-all clean
+.PHONY: demo test check bench fuzz soak test-all clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.runs
@@ -32,6 +33,10 @@ bench: $(VENV)/.develops
 # Runs until Ctrl-C; FUZZ_ARGS="packet --seconds 60" narrows it.
 fuzz: $(VENV)/.fuzzes
 	$(BIN)/python tests/fuzz/run.py $(FUZZ_ARGS)
+
+# Simulated transfers, crashes and forged requests for an hour; SOAK_ARGS="--seeds 20000" for so many, in a minute.
+soak: $(VENV)/.develops
+	$(BIN)/python tests/soak/simulate.py $(SOAK_ARGS)
 
 # The suite on every CPython that is installed, each in a .venv-3.X of its own; fails if one fails.
 test-all:

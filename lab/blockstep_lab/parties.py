@@ -36,20 +36,23 @@ _UNKNOWN_TID = ErrorPacket(ErrorCode.UNKNOWN_TID, "unknown transfer ID").to_byte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What both sides are to do. `content` is the file, wherever it is at first.
+    """What both sides are to do. `content` is the file, wherever it is at first; `name` is what the client calls it.
 
     `segments`: how many blocks one send call takes; `load_blocks`: how many one read of the file fills; `spare_slots`:
-    how much larger than one window the sender's ring is (None: by another window, or more).
+    how much larger than one window the sender's ring is (None: by another window, or more). `commit`: as soon as a file
+    is whole it is on the disk; False leaves that to whoever drives the parties.
     """
 
     opcode: Opcode = Opcode.RRQ
     content: bytes = b""
+    name: str = "name"
     wanted: Wanted = field(default_factory=Wanted)
     limits: Limits = field(default_factory=Limits)
     single_port: bool = False
     segments: int = 64
     load_blocks: int = 65535
     spare_slots: int | None = None
+    commit: bool = True
 
     def sending(
         self, role: Role, agreed: Agreed, timer: ResendTimer, *, now: float, opening: bytes | None = None
@@ -141,16 +144,16 @@ class Party:
 
 
 class Client(Party):
-    """`Opening`, then the machine. It asks as soon as it exists, at time 0."""
+    """`Opening`, then the machine. It asks as soon as it exists, which is `now`."""
 
-    def __init__(self, send: Send, plan: Plan) -> None:
+    def __init__(self, send: Send, plan: Plan, *, now: float = 0.0) -> None:
         super().__init__(send, LISTENER)
         self._plan = plan
         ceiling_s = plan.ceiling_s()
         timer = ResendTimer(ceiling_s=ceiling_s, give_up_s=_CLIENT_TRIES * ceiling_s)
-        request = Request(plan.opcode, "name", "octet", plan.wanted.to_options())
-        self.opening = Opening(request, plan.wanted, timer, now=0.0)
-        self.say(self._due_request(0.0), 0.0)
+        request = Request(plan.opcode, plan.name, "octet", plan.wanted.to_options())
+        self.opening = Opening(request, plan.wanted, timer, now=now)
+        self.say(self._due_request(now), now)
 
     def next_deadline(self) -> float | None:
         """The request's, then the machine's."""
@@ -189,7 +192,7 @@ class Client(Party):
             self.driver = self._plan.sending(Role.PUT, opening.agreed, opening.timer, now=now)
             return self.driver.flush(now)
         receiver = Receiver(Role.GET, opening.agreed, opening.timer, now=now, first_ack=opening.by_oack)
-        self.driver = ReceiveDriver(receiver)
+        self.driver = ReceiveDriver(receiver, commit=self._plan.commit)
         return self.driver.flush(now) if opening.by_oack else self.driver.take(data, now)
 
 
@@ -256,7 +259,8 @@ def served(
     if request.opcode is Opcode.RRQ:
         driver = plan.sending(Role.SERVE_READ, agreed, timer, now=now, opening=opening)
     else:
-        driver = ReceiveDriver(Receiver(Role.SERVE_WRITE, agreed, timer, now=now, opening=opening or ack_bytes(0)))
+        receiver = Receiver(Role.SERVE_WRITE, agreed, timer, now=now, opening=opening or ack_bytes(0))
+        driver = ReceiveDriver(receiver, commit=plan.commit)
     party.driver = driver
     party.step(driver.flush, now)
     return party
