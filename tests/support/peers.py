@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = ["INSTALLED_BY_CI", "find_peer", "peer_path", "skip_is_failure"]
 
 INSTALLED_BY_CI = frozenset({"tftp", "curl", "busybox", "dnsmasq", "in.tftpd", "atftpd", "atftp", "tshark", "ping"})
+INSTALLED_BY_CI |= {"chromium", "chromedriver"}
 
 _UNPACKED = Path(__file__).parents[2] / ".peers" / "usr"
 # servers live in sbin, which an ordinary user's PATH often lacks
