@@ -169,6 +169,24 @@ def test_a_closed_port_is_known_at_once(sockets: Sockets) -> None:
     assert time.monotonic() - started_at < 10
 
 
+@pytest.mark.parametrize("finds_out_by", ["sending", "receiving"])
+def test_what_a_peer_said_before_it_closed_its_port_comes_first(sockets: Sockets, finds_out_by: str) -> None:
+    """The kernel reports the closed port before it hands out the ERROR that came earlier."""
+    endpoint, memory = Endpoint(sockets[0]), bytearray(RECEIVE_BYTES)
+    sockets[1].send(UNKNOWN_TID)
+    sockets[1].close()
+    endpoint.send(b"block 1")
+    if finds_out_by == "sending":
+        endpoint.send(b"block 2")
+    got = -1
+    while got < 0:
+        got, _stride = endpoint.receive(memory, 10)
+    assert memory[:got] == UNKNOWN_TID
+    with pytest.raises(TransferFailed, match="closed"):
+        for _ in range(2):
+            endpoint.send(b"block 3")
+
+
 def test_a_closed_port_is_known_to_the_sender_too(sockets: Sockets) -> None:
     endpoint = Endpoint(sockets[0], offload=False)
     endpoint.prepare_to_send(12, 4)

@@ -150,9 +150,18 @@ class Endpoint:
 
     def _judge(self, error: OSError) -> None:
         if error.errno == errno.ECONNREFUSED:
+            if self._has_unread():
+                return  # the kernel tells of the closed port first, and the peer's ERROR says why it is closed
             raise TransferFailed(End.PEER_GONE, "the peer's port is closed") from None
         if error.errno not in _LOST:
             raise error
+
+    def _has_unread(self) -> bool:
+        """Whether the peer has said something that is still to be received."""
+        with contextlib.suppress(OSError):
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return True
+        return False
 
     # In.
 
