@@ -13,7 +13,7 @@ from typing import Self
 
 import click
 
-from blockstep_lab.netns.forked import close_all_but, fork_child, reap
+from blockstep_lab.netns.forked import close_all_but, fork_child, is_running, reap
 
 __all__ = ["ClientProcess"]
 
@@ -53,6 +53,10 @@ class ClientProcess:
         if self._status is None:
             self._status = reap(self.pid, _PATIENCE_S)
         return self._status
+
+    def is_running(self) -> bool:
+        """Whether it lives."""
+        return is_running(self.pid, 0.0)
 
     def await_word(self, word: str) -> str:
         """Read what it prints until `word` is there, or its end; what was read."""

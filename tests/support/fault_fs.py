@@ -338,9 +338,9 @@ _ANSWERS: Mapping[int, Callable[[FaultFs, Request], bytes]] = {
 
 
 @contextlib.contextmanager
-def fault_fs(folder: Path, *, unnamed: bool = True) -> Iterator[tuple[FaultFs, Path]]:
+def fault_fs(folder: Path, *, unnamed: bool = True, read_only: bool = False) -> Iterator[tuple[FaultFs, Path]]:
     """A mounted file system and the path to it. Without `unnamed` it has no O_TMPFILE."""
-    with mounted("fuse", folder) as (path, fd):
+    with mounted("fuse", folder, read_only=read_only) as (path, fd):
         fs = FaultFs(fd, unnamed=unnamed)
         stop_fd, stop = os.pipe()
         thread = threading.Thread(target=fs.run, args=(stop_fd,))

@@ -43,6 +43,7 @@ __all__ = [
 ROOT_NODE = 1
 MAX_WRITE = 1 << 17
 _PATIENCE_S = 10.0
+_MS_RDONLY = 1
 
 
 class Op(IntEnum):
@@ -172,14 +173,14 @@ def pack_listing(entries: list[tuple[str, Attributes]], offset: int, room: int) 
 
 
 @contextlib.contextmanager
-def mounted(kind: str, folder: Path, options: str = "") -> Iterator[tuple[Path, int]]:
+def mounted(kind: str, folder: Path, options: str = "", *, read_only: bool = False) -> Iterator[tuple[Path, int]]:
     """A file system of that kind mounted on `folder`, for one child alone: (the path to it from here, /dev/fuse or -1).
 
     The path leads through /proc into the child's namespace. OSError or LabUnavailable where that is not allowed.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        pid = fork_child(lambda: _keep_mount(theirs, kind, os.fspath(folder), options))
+        pid = fork_child(lambda: _keep_mount(theirs, kind, os.fspath(folder), options, read_only=read_only))
         theirs.close()
         said, descriptors, _, _ = socket.recv_fds(ours, 1000, 1)
         fuse_fd = descriptors[0] if descriptors else -1
@@ -194,7 +195,7 @@ def mounted(kind: str, folder: Path, options: str = "") -> Iterator[tuple[Path, 
             reap(pid, _PATIENCE_S)
 
 
-def _keep_mount(theirs: socket.socket, kind: str, folder: str, options: str) -> None:
+def _keep_mount(theirs: socket.socket, kind: str, folder: str, options: str, *, read_only: bool) -> None:
     """The child: mount, say so, and stay until the other end is closed."""
     close_all_but({0, 1, 2, theirs.fileno()})
     try:
@@ -206,7 +207,7 @@ def _keep_mount(theirs: socket.socket, kind: str, folder: str, options: str) -> 
         if kind == "fuse":
             descriptors = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)]
             options = f"fd={descriptors[0]},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},allow_other"
-        _mount(kind, folder, options)
+        _mount(kind, folder, options, flags=_MS_RDONLY if read_only else 0)
         socket.send_fds(theirs, [b"mounted"], descriptors)
         for fd in descriptors:
             os.close(fd)
@@ -216,9 +217,9 @@ def _keep_mount(theirs: socket.socket, kind: str, folder: str, options: str) -> 
     theirs.recv(1)
 
 
-def _mount(kind: str, folder: str, options: str) -> None:
+def _mount(kind: str, folder: str, options: str, *, flags: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(kind.encode(), folder.encode(), kind.encode(), ctypes.c_ulong(0), options.encode()):
+    if libc.mount(kind.encode(), folder.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()):
         code = ctypes.get_errno()
         raise OSError(code, f"mount {kind}: {os.strerror(code)}")
 

@@ -9,23 +9,14 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from blockstep_client.command import put
-from support.aftermath import NEW, OLD, SAMPLE, assert_all_complete, assert_still_serves, hidden_in, the_only_record
-from support.client_process import ClientProcess
-from support.fault_fs import Gate, Op, fault_fs
-from support.fuse import mounting_obstacle
-from support.transports import TransportServer, transport_server
+from support.aftermath import NEW, OLD, assert_still_serves, hidden_in, the_only_record
+from support.fault_fs import Gate, Op
+from support.faulty_place import KINDS, Place
 
-pytestmark = pytest.mark.skipif(bool(mounting_obstacle("fuse")), reason=mounting_obstacle("fuse"))
-
-KINDS = ("udp", "tcp")
 GONE, TOLD = 7, 67  # exit codes of a client whose server is gone, and of one that was sent an ERROR 0
 
 
@@ -56,71 +47,6 @@ STEPS = [
 ]
 EACH_STEP = pytest.mark.parametrize("step", STEPS, ids=str)
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
-
-
-class Place:
-    """A folder that waits where it is told to, the server on it, and a new one when that has died."""
-
-    def __init__(self, folder: Path, sent: Path) -> None:
-        self._until_the_end = ExitStack()
-        self._life = ExitStack()
-        self.fs, self.folder = self._until_the_end.enter_context(fault_fs(folder))
-        self.fs.write("sample", SAMPLE)
-        self.sent = sent
-        sent.write_bytes(NEW)
-        self._server: TransportServer | None = None
-        self._names = 0
-
-    def server(self) -> TransportServer:
-        """The server that lives."""
-        if self._server is None or self._server.process.poll() is not None:
-            self._life.close()
-            made = transport_server("tcp", self.folder, "--upload", "replace", "--timeout", "0.5", "--retries", "2")
-            self._server = self._life.enter_context(made)
-        return self._server
-
-    def new_name(self) -> str:
-        """A name that holds the old content and is in no log."""
-        self._names += 1
-        name = f"target{self._names}"
-        self.fs.heal()
-        self.fs.write(name, OLD)
-        return name
-
-    def put(self, kind: str, name: str, *words: str, stdin_fd: int | None = None) -> ClientProcess:
-        """A client that replaces it, from standard input where there is one."""
-        scheme = "tftp" if kind == "udp" else "tftp+tcp"
-        url = f"{scheme}://{self.server().door(kind)}/{name}"
-        window = ("-w", 4) if kind == "udp" else ()
-        source = self.sent if stdin_fd is None else "-"
-        return ClientProcess(put, "-b", 8192, *window, *words, source, url, stdin_fd=stdin_fd)
-
-    def assert_holds(self, name: str, content: bytes) -> None:
-        """The name holds that, every other one something complete; so it is too when the power fails now."""
-        assert self.fs.files()[name] == content
-        for files in (self.fs.files(), *self.fs.after_power_loss()):
-            assert_all_complete(files)
-
-    def close(self) -> None:
-        """Start again, look, and stop: no temporary is left by anybody."""
-        try:
-            server = self.server()
-            server.process.kill()  # a stop would look for temporaries before the start that takes them away
-            server.process.wait()
-            self.server()
-            assert hidden_in(self.folder) == []
-            self._life.close()
-        finally:
-            self._until_the_end.close()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    made = Place(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("sent") / "file")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def kill_and_open(gate: Gate, *, done: bool) -> None:
