@@ -1,4 +1,4 @@
-# make demo | test | check | bench | fuzz | soak | test-all
+# make demo | test | check | bench | fuzz | soak | package | lock | test-all
 # Everything is set up on demand in $(VENV); nothing is needed beforehand but Python >= 3.11 with venv.
 
 # The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.13 ...` names another.
@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: demo test check bench fuzz soak test-all clean
+.PHONY: demo test check bench fuzz soak package lock test-all clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.runs
@@ -38,6 +38,17 @@ fuzz: $(VENV)/.fuzzes
 soak: $(VENV)/.develops
 	$(BIN)/python tests/soak/simulate.py $(SOAK_ARGS)
 
+# Pins every dependency again: the newest that pyproject.toml allows, for all systems and every CPython from 3.11 on.
+# What is in two lock files is the same release in both.
+lock: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	constraint=; for extra in dev supply fuzz; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+			--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+			--extra $$extra $$constraint --output-file requirements-$$extra.lock pyproject.toml || exit 1; \
+		constraint='--constraint requirements-dev.lock'; \
+	done
+
 # The suite on every CPython that is installed, each in a .venv-3.X of its own; fails if one fails.
 test-all:
 	@set -e; found=; for v in 3.11 3.12 3.13 3.14; do \
@@ -47,19 +58,26 @@ test-all:
 	done; test -n "$$found" || { echo "no python3.11 to python3.14 on the PATH" >&2; exit 1; }
 
 # Stamps: made again when the dependencies or the entry points change.
-$(VENV)/.runs: pyproject.toml
+$(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "blockstep needs Python >= 3.11; name one with make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is older than Python 3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runs: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.develops: $(VENV)/.runs
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.develops: $(VENV)/.made pyproject.toml requirements-dev.lock
+	.ci/install $(BIN) dev
+	@touch $@ $(VENV)/.runs
+
+$(VENV)/.supplies: $(VENV)/.develops requirements-supply.lock
+	.ci/install $(BIN) supply
 	@touch $@
 
-$(VENV)/.fuzzes: $(VENV)/.develops
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+$(VENV)/.fuzzes: $(VENV)/.develops requirements-fuzz.lock
+	.ci/install $(BIN) fuzz
 	@touch $@
 
 clean:
