@@ -13,7 +13,7 @@ from blockstep_server.clerk import Service
 from blockstep_server.connection import Connection, serve_stream
 from blockstep_server.listen import Arrival
 from blockstep_server.reply import ReplySockets, open_fresh_port
-from blockstep_server.report import TransferRecord
+from blockstep_server.report import Result, TransferRecord
 from blockstep_server.session import serve_request
 from blockstep_server.telling import Telling
 from blockstep_server.udp import blank_record
@@ -34,8 +34,10 @@ class Bodies:
         def body(telling: Telling) -> TransferRecord:
             if service.recorder is not None:
                 service.recorder.note(arrival.peer, arrival.local_sockaddr(arrival.local_port), arrival.data)
-            ports = service.config.port_range
-            mine = sockets or open_fresh_port(arrival, ports, random.SystemRandom())
+            try:
+                mine = sockets or open_fresh_port(arrival, service.config.port_range, random.SystemRandom())
+            except OSError as error:  # no descriptor, no port, no route: there is nothing to answer from
+                return _unserved(arrival, error)
             service.sandbox.enter(service.needs)
             return serve_request(arrival.data, mine, service, blank_record(arrival), telling=telling)
 
@@ -50,3 +52,8 @@ class Bodies:
             serve_stream(connection, service, telling)
 
         return body
+
+
+def _unserved(arrival: Arrival, error: OSError) -> TransferRecord:
+    detail = f"not served for want of resources: {(error.strerror or 'unknown error').lower()}"
+    return replace(blank_record(arrival), result=Result.FAILED, detail=detail)

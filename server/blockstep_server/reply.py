@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
 
@@ -65,8 +65,9 @@ def open_single_port(listener: socket.socket, arrival: Arrival) -> tuple[ReplySo
 
 def open_fresh_port(arrival: Arrival, ports: PortRange | None, rng: Random) -> ReplySockets:
     """A hot and a stray socket on a port of their own: any, or one of `ports` at random. OSError if that fails."""
-    stray, hot = _new_socket(arrival), _new_socket(arrival)
-    try:
+    with ExitStack() as undo:
+        stray = undo.enter_context(_new_socket(arrival))
+        hot = undo.enter_context(_new_socket(arrival))
         _bind_fresh(stray, arrival, ports, rng)
         with _shareable(stray, hot):
             hot.bind(arrival.local_sockaddr(stray.getsockname()[1]))
@@ -74,11 +75,8 @@ def open_fresh_port(arrival: Arrival, ports: PortRange | None, rng: Random) -> R
         # The peer does not know this port yet: what is here already was sent blindly, by somebody else.
         for _ in _queued(hot):
             pass
+        undo.pop_all()
         return ReplySockets(hot, stray)
-    except BaseException:
-        hot.close()
-        stray.close()
-        raise
 
 
 def _new_socket(arrival: Arrival) -> socket.socket:
