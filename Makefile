@@ -21,11 +21,12 @@ demo: $(VENV)/.runs
 test: $(VENV)/.develops
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-check: $(VENV)/.develops
+check: $(VENV)/.supplies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python tests/supply/audit.py
 
 bench: $(VENV)/.develops
 	$(BIN)/python bench/compare_servers.py $(BENCH_ARGS)
@@ -37,6 +38,10 @@ fuzz: $(VENV)/.fuzzes
 # Simulated transfers, crashes and forged requests for an hour; SOAK_ARGS="--seeds 20000" for so many, in a minute.
 soak: $(VENV)/.develops
 	$(BIN)/python tests/soak/simulate.py $(SOAK_ARGS)
+
+# Wheel and sdist, installed into an empty environment and tried there.
+package: $(VENV)/.supplies
+	$(BIN)/python tests/supply/package.py
 
 # Pins every dependency again: the newest that pyproject.toml allows, for all systems and every CPython from 3.11 on.
 # What is in two lock files is the same release in both.
