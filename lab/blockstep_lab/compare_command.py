@@ -62,6 +62,8 @@ _OPTIONS: Final = (
     click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Processes for --simulate.  [default: processors]"),
     click.option("--json", "json_path", type=_FILE, help="Write the record here; `-` for stdout instead of the table."),
     click.option("--resume", is_flag=True, help="Go on with the record of --json; the rest must be as it was."),
+    click.option("--from", "record_path", type=_FILE, metavar="FILE",
+        help="Measure nothing: table, --report and --png of a record that --json wrote."),
     click.option("--report", type=_FILE, help="Write one HTML page with charts."),
     click.option("--png", type=click.Path(file_okay=False, path_type=Path), help="Write charts into this directory."),
 )  # fmt: skip
@@ -91,6 +93,8 @@ def compare(ctx: click.Context, /, **words: Any) -> int:
     from blockstep_lab.words import WordsError
 
     _check(ctx, words)
+    if words["record_path"] is not None:
+        return _show(words["record_path"], words)
     words["seed"] = words["seed"] or str(secrets.randbelow(1 << 32))
     wishes = Wishes(words=words, command=_command_line(ctx, words), is_grid_wanted=_is_grid_wanted(ctx, words))
     try:
@@ -112,7 +116,21 @@ _WITHOUT_NAMESPACES = """Without namespaces no link treats UDP and TCP alike, so
   a real path                    blockstep compare --host SERVER FILE"""
 
 
+def _show(path: Path, words: dict[str, Any]) -> int:
+    """What there is to see of a record. Only runs are taken from it; all else is computed from them again."""
+    from blockstep_lab.compare.campaign import computed
+    from blockstep_lab.compare.results import CompareResult
+
+    try:
+        record = computed(CompareResult.read(path))
+    except LocalError as error:
+        raise _CannotBegin(str(error)) from error
+    return _told(record, words)
+
+
 def _check(ctx: click.Context, words: dict[str, Any]) -> None:
+    if words["record_path"] is not None:
+        _check_from(ctx, words)
     if words["resume"] and (words["json_path"] is None or str(words["json_path"]) == "-"):
         raise click.UsageError("--resume goes on with the record that --json FILE names")
     if words["resume"] and words["seed"] is None and words["json_path"].exists():
@@ -125,6 +143,18 @@ def _check(ctx: click.Context, words: dict[str, Any]) -> None:
             raise click.UsageError("--host needs FILE, the name of a file on the server")
 
 
+def _check_from(ctx: click.Context, words: dict[str, Any]) -> None:
+    """Settings may stand in a file for other runs; what is typed beside --from must mean something."""
+    if words["json_path"] is not None and str(words["json_path"]) != "-":
+        raise click.UsageError("--json FILE would only copy what --from reads; `-` writes it to stdout")
+    for each in ctx.command.params:
+        typed = ctx.get_parameter_source(each.name or "") is click.core.ParameterSource.COMMANDLINE
+        if typed and each.name not in _WITH_FROM:
+            name = each.opts[-1] if isinstance(each, click.Option) else "FILE"
+            raise click.UsageError(f"--from shows what was measured; {name} has no meaning beside it")
+
+
+_WITH_FROM = ("record_path", "report", "png", "json_path")
 _NOT_WITH_HOST = {name: f"--{name}" for name in ("loss", "delay", "rate", "simulate", "cc", "size")} | {
     "links": "--link"
 }
@@ -162,17 +192,23 @@ def _command_line(ctx: click.Context, words: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _finish(session: Any, words: dict[str, Any], interrupted: BaseException | None) -> int:
+    record = session.record()
+    code = _told(record, words)
+    if interrupted is not None:
+        path = words["json_path"]
+        hint = f"; go on with --resume --json {path}" if path is not None and str(path) != "-" else ""
+        click.echo(f"blockstep: stopped after {len(record.runs)} of {record.planned_runs} runs{hint}", err=True)
+        raise interrupted
+    return code
+
+
+def _told(record: Any, words: dict[str, Any]) -> int:
+    """To stdout and into the files that were asked for; the exit code."""
     from blockstep_lab.compare.results import FAILED
     from blockstep_lab.compare.table import to_table
 
-    record = session.record()
-    to_stdout = str(words["json_path"]) == "-"
-    click.echo(record.to_json() if to_stdout else to_table(record))
+    click.echo(record.to_json() if str(words["json_path"]) == "-" else to_table(record))
     _write_pictures(record, words)
-    if interrupted is not None:
-        hint = f"; go on with --resume --json {words['json_path']}" if words["json_path"] and not to_stdout else ""
-        click.echo(f"blockstep: stopped after {len(record.runs)} of {record.planned_runs} runs{hint}", err=True)
-        raise interrupted
     numbers = any(cell.goodput_bit_s is not None for cell in record.cells)
     failed = any(run.state == FAILED for run in record.runs)
     return ExitCode.OK if numbers and not failed else ExitCode.FAILED

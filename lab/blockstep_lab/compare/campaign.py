@@ -18,7 +18,7 @@ from blockstep_lab.compare.results import LOCAL, SCHEMA, CompareResult, Method, 
 from blockstep_lab.compare.summing import cells_of
 from blockstep_lab.compare.wording import findings_of, summary_of
 
-__all__ = ["Campaign"]
+__all__ = ["Campaign", "computed"]
 
 
 class Campaign:
@@ -89,14 +89,18 @@ class Campaign:
 
     def result(self) -> CompareResult:
         """The whole record of what there is so far."""
-        record = self.checkpoint()
-        mtu = self.method.link_mtu
-        cells = cells_of(record.runs, record.contenders, record.links, mtu)
-        record = replace(record, cells=cells, lines=lines_for(record.contenders, record.links, mtu))
-        return replace(record, summary=summary_of(record), findings=findings_of(record))
+        return computed(self.checkpoint())
 
     def _in_order(self) -> tuple[Run, ...]:
         return tuple(self._runs[order.key] for order in self._orders if order.key in self._runs)
+
+
+def computed(record: CompareResult) -> CompareResult:
+    """The record with everything that its runs allow to say, whatever it said before."""
+    mtu = record.method.link_mtu
+    cells = cells_of(record.runs, record.contenders, record.links, mtu)
+    record = replace(record, cells=cells, lines=lines_for(record.contenders, record.links, mtu))
+    return replace(record, summary=summary_of(record), findings=findings_of(record))
 
 
 def _shown_links(grid: Grid) -> set[str]:

@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from blockstep_lab.compare import theory
-from blockstep_lab.compare.results import LOCAL, Contender, LinkSpec, TheoryLine
+from blockstep_lab.compare.results import LOCAL, OK, Cell, Contender, LinkSpec, TheoryLine
 from blockstep_lab.compare.theory import Situation
 
-__all__ = ["GO_BACK_N", "KEPT", "LINK_RATE", "MATHIS", "WINDOW", "laws_for", "lines_for"]
+__all__ = ["GO_BACK_N", "KEPT", "LINK_RATE", "MATHIS", "WINDOW", "laws_for", "lines_for", "maybe_share"]
 
 LINK_RATE = "link rate"
 WINDOW = "window x blksize / RTT"
@@ -39,6 +39,16 @@ def laws_for(contender: Contender, link: LinkSpec, mtu: int = 1500) -> dict[str,
     if situation is None:
         return {}
     return {law: value for law, value in _values(contender, link, situation) if value and math.isfinite(value)}
+
+
+def maybe_share(cell: Cell) -> tuple[str, float] | None:
+    """The most particular law that speaks about a cell, and how much of it was reached; None without a number."""
+    if cell.state != OK or cell.goodput_bit_s is None:
+        return None
+    for law in (GO_BACK_N, MATHIS, WINDOW, LINK_RATE):
+        if law in cell.theory:
+            return law, cell.goodput_bit_s.median / cell.theory[law]
+    return None
 
 
 def maybe_situation(contender: Contender, link: LinkSpec, mtu: int = 1500) -> Situation | None:

@@ -9,12 +9,12 @@ computing.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blockstep.protocol.errors import LocalError
 from blockstep_lab.compare.decoding import decode_untrusted
+from blockstep_lab.compare.whole import write_whole
 
 __all__ = [
     "FAILED",
@@ -284,14 +284,7 @@ class CompareResult:
 
     def write(self, path: Path) -> None:
         """Into a file that is there whole or as it was before. LocalError names it."""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_text(self.to_json() + "\n", encoding="ascii")
-            beside.replace(path)
-        except OSError as error:
-            raise LocalError(f"{path}: {error.strerror}") from error
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(path, self.to_json() + "\n")
 
     def contender(self, contender_id: str) -> Contender:
         """By its id; KeyError."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from blockstep_lab.compare.laws import GO_BACK_N, LINK_RATE, MATHIS, WINDOW
-from blockstep_lab.compare.results import MAX_TIME, OK, Cell, CompareResult, Contender, Interval, LinkSpec
+from blockstep_lab.compare.laws import GO_BACK_N, LINK_RATE, MATHIS, WINDOW, maybe_share
+from blockstep_lab.compare.results import MAX_TIME, Cell, CompareResult, Contender, Interval, LinkSpec
 from blockstep_lab.compare.wording import rate_text, time_text
 
 __all__ = ["to_table"]
@@ -70,7 +70,7 @@ def _row(contender: Contender, cell: Cell) -> tuple[str, ...]:
         contender.label,
         rate_text(goodput.median),
         f"{rate_text(goodput.low)} .. {rate_text(goodput.high)}",
-        _of_law(cell, goodput.median),
+        _of_law(cell),
         _shown_time(cell.total_s),
         _shown_time(cell.first_byte_s),
         _shown_time(cell.longest_stall_s),
@@ -82,14 +82,9 @@ def _row(contender: Contender, cell: Cell) -> tuple[str, ...]:
     )
 
 
-def _of_law(cell: Cell, goodput: float) -> str:
-    """The most particular law that speaks here, and how much of it was reached."""
-    if cell.state != OK:
-        return _NOTHING
-    for law in (GO_BACK_N, MATHIS, WINDOW, LINK_RATE):
-        if law in cell.theory:
-            return f"{goodput / cell.theory[law]:.2f} {_SHORT[law]}"
-    return _NOTHING
+def _of_law(cell: Cell) -> str:
+    found = maybe_share(cell)
+    return _NOTHING if found is None else f"{found[1]:.2f} {_SHORT[found[0]]}"
 
 
 def _shown_time(interval: Interval | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from blockstep.protocol.errors import LocalError
-from blockstep_lab.compare.campaign import Campaign
+from blockstep_lab.compare.campaign import Campaign, computed
 from blockstep_lab.compare.grid import local_link
 from blockstep_lab.compare.results import CompareResult
 from support.compared import grid, link, method, observed
@@ -43,6 +43,13 @@ def test_a_checkpoint_has_the_runs_and_the_result_all_that_follows_from_them() -
     assert result.summary
     assert result.lines
     assert any("5 of 14 runs" in finding.text for finding in result.findings)
+
+
+def test_a_record_is_computed_again_from_its_runs_alone() -> None:
+    campaign = begun(14)
+    result = campaign.result()
+    assert computed(campaign.checkpoint()) == result
+    assert computed(replace(result, summary="of old", findings=(), lines=(), cells=result.cells[:1])) == result
 
 
 def test_a_resumed_campaign_ends_as_one_that_was_never_interrupted() -> None:

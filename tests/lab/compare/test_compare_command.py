@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -69,6 +70,9 @@ def test_a_resumed_record_keeps_its_seed(tmp_path: Path) -> None:
         (("--host", "h"), "--host needs FILE"),
         (("--host", "h", "f", "--loss", "1"), "--loss is for links and files of ours"),
         (("--host", "h", "f", "--link", "lte"), "--link is for links and files of ours"),
+        (("--from", "a.json", "--loss", "1"), "--loss has no meaning beside it"),
+        (("--from", "a.json", "vmlinuz"), "FILE has no meaning beside it"),
+        (("--from", "a.json", "--json", "b.json"), "--json FILE would only copy"),
         (("--loss", "x"), "the loss must be a number"),
         (("--link", "ltee"), "did you mean 'lte'"),
         (("/nowhere/file",), "No such file or directory"),
@@ -130,6 +134,36 @@ def test_without_the_extra_the_table_is_there_and_the_message_names_it(
     assert result.exit_code == 2
     assert "UDP window 16 (simulated)" in result.stdout
     assert f"pip install 'blockstep[{extra}]'" in result.stderr
+
+
+def test_a_record_is_shown_again_without_measuring(tmp_path: Path) -> None:
+    path, page, pictures = tmp_path / "out.json", tmp_path / "r.html", tmp_path / "png"
+    first = run(*QUICK, "--json", str(path))
+    again = run("--from", str(path), "--report", str(page), "--png", str(pictures))
+    assert again.return_value == 0
+    assert again.stdout == first.stdout
+    assert f"report: {page}" in again.stderr
+    assert sorted(f"chart: {each}" for each in pictures.iterdir()) == sorted(
+        line for line in again.stderr.splitlines() if line.startswith("chart: ")
+    )
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_record_that_was_cut_off_has_all_that_its_runs_allow(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    run(*QUICK, "--json", str(path))
+    whole = CompareResult.read(path)
+    replace(whole, complete=False, runs=whole.runs[:3], cells=(), lines=(), findings=(), summary="").write(path)
+    shown = run("--from", str(path))
+    assert "UNFINISHED: 3 of 8 runs" in shown.stdout
+    assert "UDP window 16 (simulated)" in shown.stdout
+    assert CompareResult.from_json(run("--from", str(path), "--json", "-").stdout).cells
+
+
+def test_a_record_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "out.json").write_text("{}")
+    assert "not a comparison of schema" in refused("--from", str(tmp_path / "out.json"))
+    assert "No such file" in refused("--from", str(tmp_path / "nothing.json"))
 
 
 def test_the_command_is_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:

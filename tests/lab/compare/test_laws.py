@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from blockstep_lab.compare.grid import grid_links, local_link, named_links
-from blockstep_lab.compare.laws import GO_BACK_N, KEPT, LINK_RATE, MATHIS, WINDOW, laws_for, lines_for
+from blockstep_lab.compare.laws import GO_BACK_N, KEPT, LINK_RATE, MATHIS, WINDOW, laws_for, lines_for, maybe_share
 from blockstep_lab.compare.results import TheoryLine
 from blockstep_lab.conditions import Rate
-from support.compared import contender, link
+from support.compared import contender, grid, link, record
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,16 @@ from support.compared import contender, link
 )
 def test_each_contender_has_its_laws(contender_id: str, loss: float, expected: set[str]) -> None:
     assert set(laws_for(contender(contender_id), link(loss))) == expected
+
+
+def test_a_cell_is_held_to_the_most_particular_law() -> None:
+    reno, cubic, where = "tcp-reno", "tcp-cubic", link(1.0)
+    cells = record(grid([reno, cubic], [where]), {(reno, where.id): 5e6, (cubic, where.id): 24e6}).cells
+    shares = [share for cell in cells if (share := maybe_share(cell)) is not None]
+    assert [law for law, _ in shares] == [MATHIS, LINK_RATE]
+    assert [share for _, share in shares] == pytest.approx([5.025e6 / cells[0].theory[MATHIS], 0.5], rel=0.01)
+    assert maybe_share(replace(cells[0], state="max-time")) is None
+    assert maybe_share(replace(cells[0], theory={})) is None
 
 
 def test_the_ceilings_have_none() -> None:
