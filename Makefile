@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: demo test check bench fuzz soak package lock test-all clean
+.PHONY: demo test check bench bench-servers bench-streams bench-lab fuzz soak package lock test-all clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.runs
@@ -28,8 +28,19 @@ check: $(VENV)/.supplies
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 	$(BIN)/python tests/supply/audit.py
 
-bench: $(VENV)/.develops
+# Beside other servers, beside bare system calls, and the lab beside what it is asked for.
+bench: bench-servers bench-streams bench-lab
+
+bench-servers: $(VENV)/.develops
 	$(BIN)/python bench/compare_servers.py $(BENCH_ARGS)
+
+bench-streams: $(VENV)/.develops
+	$(BIN)/python bench/stream_speed.py
+	$(BIN)/python bench/stream_crowd.py
+
+bench-lab: $(VENV)/.develops
+	$(BIN)/python bench/relay_speed.py
+	$(BIN)/python bench/lab_fidelity.py
 
 # Runs until Ctrl-C; FUZZ_ARGS="packet --seconds 60" narrows it.
 fuzz: $(VENV)/.fuzzes

@@ -4,11 +4,12 @@ One process sends bursts through a relay and receives them on the other side, wi
 relay is the narrow place. The first number is by the wall clock, the second by the CPU time of the relay's process:
 what one core would carry if nothing else used it.
 
-    python bench/relay_speed.py [SECONDS]
+    python bench/relay_speed.py [--seconds 2]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import socket
@@ -76,7 +77,9 @@ def pump(source: socket.socket, sink: socket.socket, until: float, relay: Relay)
 
 def main() -> None:
     """Prints one line for each case."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+    parser = argparse.ArgumentParser(description="Packets that `blockstep link` carries on one processor.")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each case")
+    seconds = parser.parse_args().seconds
     print(f"{PAYLOAD_BYTES} octets, Python {sys.version.split()[0]}")
     for words in CASES:
         by_wall, by_cpu = measure(words, seconds)

@@ -1,4 +1,4 @@
-"""What the sandbox costs a transfer: python bench/sandbox_cost.py [ROUNDS].
+"""What the sandbox costs a transfer: python bench/sandbox_cost.py [--rounds 300].
 
 Forks children that do nothing, and children that put each mechanism in force, and all of them, before they do nothing.
 Started by root it becomes nobody first, as the server does. The kinds take turns, so that whatever else the machine
@@ -8,10 +8,10 @@ the fork to the reaping. Medians; the last two columns are what is added to fork
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -89,4 +89,6 @@ def medians(values: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
+    parser = argparse.ArgumentParser(description="What each part of the sandbox costs a child.")
+    parser.add_argument("--rounds", type=int, default=300)
+    main(parser.parse_args().rounds)
