@@ -18,6 +18,7 @@ from blockstep.protocol.options import Agreed
 from blockstep.protocol.wire import Opcode, OptionAck, Request
 from blockstep.transport.files import FileSource, NetasciiSink, NetasciiSource, Sink, Source
 from blockstep.transport.recording import Recorder
+from blockstep.transport.sized import SizedSink
 from blockstep_server.config import ServerConfig
 from blockstep_server.paths import Root
 from blockstep_server.report import Result, TransferRecord
@@ -63,7 +64,8 @@ class Service:
     def open_sink(self, request: Request, agreed: Agreed, *, confine: bool = False) -> Sink:
         """Where what a write request sends will go. RemoteError if the peer may not, before anything has come.
 
-        `confine` as for `open_source`.
+        A size that was agreed on is held to: an upload that was cut short is not taken for a whole one. `confine` as
+        for `open_source`.
         """
         sink = open_upload(
             self.root,
@@ -78,7 +80,9 @@ class Service:
             except CannotConfine:
                 sink.abort()
                 raise
-        return NetasciiSink(sink) if request.mode == "netascii" else sink
+        if request.mode == "netascii":
+            return NetasciiSink(sink)
+        return sink if agreed.tsize is None else SizedSink(sink, agreed.tsize)
 
 
 class Account:

@@ -225,3 +225,20 @@ def test_after_the_end(server: RunningServer, root: Path, role: Role, packets: t
         assert set(odd.waiting()) <= {ack(last)}
     if role is Role.SERVE_WRITE:
         assert (root / "new").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("announced", "complaint"), [(len(CONTENT) + 1, "only 1124 sent"), (600, "more sent")])
+def test_an_upload_of_another_size_than_announced_is_no_upload(
+    server: RunningServer, root: Path, announced: int, complaint: str
+) -> None:
+    """What was cut short would look whole, as every block that is not full is the last one."""
+    with client(server) as odd, client(server) as honest:
+        odd.begin(Role.SERVE_WRITE, "new", "tsize", str(announced))
+        odd.say(*(data(number, block) for number, block in enumerate(blocks_of(CONTENT), 1)))
+        assert odd.hear_error() == ErrorCode.UNDEFINED
+        serve_an_honest_client(honest)
+        odd_record, honest_record = records_of(server, odd, honest)
+        judge(odd, odd_record, ErrorCode.UNDEFINED)
+        judge(honest, honest_record, None)
+    assert complaint in odd_record["detail"]
+    assert not (root / "new").exists()
