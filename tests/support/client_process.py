@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import click
 
 from blockstep_lab.netns.forked import close_all_but, fork_child, is_running, reap
+from support.fuse import enter_mount
 
 __all__ = ["ClientProcess"]
 
@@ -21,12 +23,23 @@ _PATIENCE_S = 30.0
 
 
 class ClientProcess:
-    """A client. As a context manager it is gone at the end; `words` are its arguments."""
+    """A client. As a context manager it is gone at the end; `words` are its arguments.
 
-    def __init__(self, command: click.Command, *words: object, stdin_fd: int | None = None) -> None:
+    `folder` is where it works, on a mount of a test's own (`fuse.mounted`).
+    """
+
+    def __init__(
+        self, command: click.Command, *words: object, stdin_fd: int | None = None, folder: Path | None = None
+    ) -> None:
         self._output_fd, theirs = os.pipe()
         self._status: int | None = None
-        self.pid = fork_child(lambda: _be_client(command, list(map(str, words)), theirs, stdin_fd))
+
+        def live() -> None:
+            if folder is not None:
+                enter_mount(folder)
+            _be_client(command, list(map(str, words)), theirs, stdin_fd)
+
+        self.pid = fork_child(live)
         os.close(theirs)
 
     def __enter__(self) -> Self:

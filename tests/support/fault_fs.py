@@ -41,7 +41,7 @@ from support.fuse import (
 
 __all__ = ["FaultFs", "Gate", "Op", "fault_fs"]
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 10.0
 _ROOM_BLOCKS = 1 << 20
 _SET_MODE, _SET_SIZE = 1, 8
 

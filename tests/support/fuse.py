@@ -23,13 +23,14 @@ from typing import Self
 
 from blockstep_lab.netns.forked import close_all_but, fork_child, reap
 from blockstep_lab.netns.namespaces import LabUnavailable, enter_user_namespace
-from blockstep_lab.netns.syscalls import CLONE_NEWNS, make_mounts_private, unshare
+from blockstep_lab.netns.syscalls import CLONE_NEWNS, CLONE_NEWUSER, make_mounts_private, setns, unshare
 
 __all__ = [
     "ROOT_NODE",
     "Attributes",
     "Op",
     "Request",
+    "enter_mount",
     "mounted",
     "mounting_obstacle",
     "pack_attributes",
@@ -215,6 +216,24 @@ def _keep_mount(theirs: socket.socket, kind: str, folder: str, options: str, *, 
         theirs.send(str(error).encode())
         return
     theirs.recv(1)
+
+
+def enter_mount(path: Path) -> None:
+    """Move this process, which must have one thread, to where the path of a `mounted` leads, and make that its folder.
+
+    For who resolves links: realpath would follow the one in /proc to this side of the mount.
+    """
+    keeper = Path(*path.parts[:3])
+    if os.geteuid():
+        _set_namespace(keeper / "ns/user", CLONE_NEWUSER)
+    _set_namespace(keeper / "ns/mnt", CLONE_NEWNS)
+    os.chdir(Path("/", *path.parts[4:]))
+
+
+def _set_namespace(path: Path, kind: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    setns(descriptor, kind)
+    os.close(descriptor)
 
 
 def _mount(kind: str, folder: str, options: str, *, flags: int) -> None:
