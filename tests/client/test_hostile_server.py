@@ -175,13 +175,13 @@ def ids(role: Role) -> str:
 
 @pytest.mark.parametrize("bad", MIDDLE.values(), ids=MIDDLE)
 @pytest.mark.parametrize("role", CLIENT_ROLES, ids=ids)
-def test_in_the_middle_of_a_transfer(here: Path, role: Role, bad: Bad) -> None:
+def test_a_hostile_server_in_the_middle_of_a_transfer(here: Path, role: Role, bad: Bad) -> None:
     check(role, here, bad)
 
 
 @pytest.mark.parametrize("bad", WINDOWED.values(), ids=WINDOWED)
 @pytest.mark.parametrize("role", CLIENT_ROLES, ids=ids)
-def test_in_the_middle_of_a_transfer_in_windows(here: Path, role: Role, bad: Bad) -> None:
+def test_a_hostile_server_in_the_middle_of_a_transfer_in_windows(here: Path, role: Role, bad: Bad) -> None:
     check(role, here, bad, window=WINDOW)
 
 
@@ -194,7 +194,7 @@ def test_in_the_middle_of_a_transfer_in_windows(here: Path, role: Role, bad: Bad
         if opening.role in (None, role)
     ],
 )
-def test_as_the_first_answer(here: Path, role: Role, opening: Opening) -> None:
+def test_a_hostile_server_as_the_first_answer(here: Path, role: Role, opening: Opening) -> None:
     result, received = move(role, here, opening_with(opening))
     check_failure(result, exit_code_for(opening.code))
     assert received in (OLD, None)
@@ -305,7 +305,7 @@ def test_lies_and_servers_without_end(here: Path, role: Role, script: Script, fl
 
 
 @pytest.mark.parametrize("role", CLIENT_ROLES, ids=ids)
-def test_strangers_do_not_hurt_a_transfer(here: Path, role: Role) -> None:
+def test_strangers_do_not_hurt_get_and_put(here: Path, role: Role) -> None:
     """Before the first answer (from the wrong address) and in the middle (from the wrong port, too)."""
 
     def script(conversation: Conversation) -> None:

@@ -144,13 +144,13 @@ WRITERS = {**BOTH, **TO_WRITERS}
 
 
 @pytest.mark.parametrize(("said", "code"), READERS.values(), ids=READERS)
-def test_get(local: Path, said: bytes, code: int) -> None:
+def test_get_on_a_stream_that_lies(local: Path, said: bytes, code: int) -> None:
     with lying(said) as server:
         check_get(local, server, code)
 
 
 @pytest.mark.parametrize(("said", "code"), WRITERS.values(), ids=WRITERS)
-def test_put(local: Path, said: bytes, code: int) -> None:
+def test_put_on_a_stream_that_lies(local: Path, said: bytes, code: int) -> None:
     with lying(said) as server:
         check_put(local, server, code)
 

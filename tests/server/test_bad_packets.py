@@ -172,13 +172,15 @@ def check(server: RunningServer, root: Path, bad: Bad, role: Role, *, window: in
 
 @pytest.mark.parametrize("bad", MIDDLE.values(), ids=MIDDLE)
 @pytest.mark.parametrize("role", SERVER_ROLES, ids=["reader", "writer"])
-def test_in_the_middle_of_a_transfer(server: RunningServer, root: Path, role: Role, bad: Bad) -> None:
+def test_bad_packets_in_the_middle_of_a_transfer(server: RunningServer, root: Path, role: Role, bad: Bad) -> None:
     check(server, root, bad, role)
 
 
 @pytest.mark.parametrize("bad", WINDOWED.values(), ids=WINDOWED)
 @pytest.mark.parametrize("role", SERVER_ROLES, ids=["reader", "writer"])
-def test_in_the_middle_of_a_transfer_in_windows(server: RunningServer, root: Path, role: Role, bad: Bad) -> None:
+def test_bad_packets_in_the_middle_of_a_transfer_in_windows(
+    server: RunningServer, root: Path, role: Role, bad: Bad
+) -> None:
     check(server, root, bad, role, window=WINDOW)
 
 
@@ -207,7 +209,9 @@ def test_strangers_do_not_hurt_a_transfer(server: RunningServer, root: Path, rol
 
 @pytest.mark.parametrize("packets", AFTER_THE_END.values(), ids=AFTER_THE_END)
 @pytest.mark.parametrize("role", SERVER_ROLES, ids=["reader", "writer"])
-def test_after_the_end(server: RunningServer, root: Path, role: Role, packets: tuple[bytes, ...]) -> None:
+def test_what_is_said_after_the_end_changes_nothing(
+    server: RunningServer, root: Path, role: Role, packets: tuple[bytes, ...]
+) -> None:
     """The file is whole and stays it; a writer who missed the last ACK gets it again."""
     last = len(blocks_of(CONTENT))
     with client(server) as odd:

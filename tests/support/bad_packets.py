@@ -187,6 +187,13 @@ WINDOWED: dict[str, Bad] = {
     "DATA two windows ahead": _to_receivers(None, data(14, b"?" * BLKSIZE)),
     "DATA of the far future, empty": _to_receivers(None, data(40_000, b"")),
     "DATA one octet too long": _to_receivers(ILLEGAL, data(5, b"?" * (BLKSIZE + 1))),
+    "DATA of 60 kB": _to_receivers(ILLEGAL, data(5, b"?" * 60_000)),
+    "a good block, and behind it one too long": _to_receivers(
+        ILLEGAL, data(5, b"?" * BLKSIZE), data(6, b"?" * (BLKSIZE + 1))
+    ),
+    "nothing at all": _to_all(ILLEGAL, b""),
+    "200 random datagrams": _to_all(ILLEGAL, *_noise(4, 200)),
+    "ERROR": _to_all(Said(3), error(3)),
 }
 """With `windowsize` 4, when block 4 has been acknowledged."""
 

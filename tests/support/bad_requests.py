@@ -95,6 +95,8 @@ LAYOUTS: Cases = {
     "mode octets": (rrq("good", mode="octets"), ILLEGAL),
     "mode with a space": (rrq("good", mode="octet "), ILLEGAL),
     "mode in full-width letters": (rrq("good", mode="\uff4f\uff43\uff54\uff45\uff54"), ILLEGAL),
+    "a NUL in the name": (rrq("good\0.png"), ILLEGAL),
+    "a NUL behind the name": (rrq("good\0"), ILLEGAL),
     "mode OcTeT": (rrq("good", mode="OcTeT"), DATA_1),
     "mode NETASCII": (rrq("good", mode="NETASCII"), DATA_1),
     "option without a value": (rrq("good", "blksize"), ILLEGAL),
