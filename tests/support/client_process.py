@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import click
 
 from blockstep_lab.netns.forked import close_all_but, fork_child, is_running, reap
-from support.fuse import enter_mount
 
 __all__ = ["ClientProcess"]
 
@@ -25,18 +24,21 @@ _PATIENCE_S = 30.0
 class ClientProcess:
     """A client. As a context manager it is gone at the end; `words` are its arguments.
 
-    `folder` is where it works, on a mount of a test's own (`fuse.mounted`).
+    `enter` takes the process to where it works, before anything else: into a network or a mount of a test's own.
     """
 
     def __init__(
-        self, command: click.Command, *words: object, stdin_fd: int | None = None, folder: Path | None = None
+        self,
+        command: click.Command,
+        *words: object,
+        stdin_fd: int | None = None,
+        enter: Callable[[], object] = lambda: None,
     ) -> None:
         self._output_fd, theirs = os.pipe()
         self._status: int | None = None
 
         def live() -> None:
-            if folder is not None:
-                enter_mount(folder)
+            enter()
             _be_client(command, list(map(str, words)), theirs, stdin_fd)
 
         self.pid = fork_child(live)

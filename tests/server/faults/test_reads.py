@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from blockstep_client.command import get
 from support.aftermath import SAMPLE, assert_still_serves, the_only_record
 from support.client_process import ClientProcess
 from support.fault_fs import FaultFs, Op, fault_fs
-from support.fuse import mounting_obstacle
+from support.fuse import enter_mount, mounting_obstacle
 from support.transports import TransportServer, transport_server
 
 # More than a server's ring holds, and than the buffers of a TCP connection do.
@@ -53,7 +54,7 @@ class Scene:
     def get(self, kind: str, name: str, *words: str) -> ClientProcess:
         scheme = "tftp" if kind == "udp" else "tftp+tcp"
         url = f"{scheme}://{self.server.door(kind)}/{name}"
-        return ClientProcess(get, *words, url, folder=self.local)
+        return ClientProcess(get, *words, url, enter=partial(enter_mount, self.local))
 
 
 @pytest.fixture(scope="module")

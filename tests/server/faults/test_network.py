@@ -1,0 +1,181 @@
+"""A send that the own kernel refuses for a while is a lost packet and not the end: at the server, at a client.
+
+On two hosts of a lab, so that one side's kernel can refuse while the other's does not know. It is observed, not
+assumed, that a send was tried meanwhile: who could not send has counted a resend, or has read what it must answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blockstep.protocol.wire import Opcode, Request
+from blockstep_client.command import get, put
+from blockstep_lab.netns.forked import quiet_fork
+from blockstep_lab.netns.lab import Lab
+from blockstep_server.status_command import ask
+from support.client_process import ClientProcess
+from support.cuts import CUTS, cut
+from support.labs import obstacle, udp_socket
+from support.ownership import STAY
+from support.transports import TransportServer
+
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(obstacle()), reason=obstacle())]
+
+EACH_CUT = pytest.mark.parametrize("error", CUTS, ids=errno.errorcode.get)
+BLOCKS = [bytes([number]) * 512 for number in (1, 2)] + [b"the end"]
+CONTENT = b"".join(BLOCKS)
+
+Address = tuple[str, int]
+
+
+def data(number: int) -> bytes:
+    return b"\0\3\0" + bytes([number]) + BLOCKS[number - 1]
+
+
+def ack(number: int) -> bytes:
+    return b"\0\4\0" + bytes([number])
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(seed=7) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server on the right host. `folder` is its root, `control` where it says how far it is."""
+
+    server: TransportServer
+    folder: Path
+    control: Path
+
+    def await_resends(self, count: int) -> None:
+        """Wait until the one transfer that there is has sent something again so many times."""
+        while not [each for each in json.loads(ask(self.control, "status"))["transfers"] if each["resends"] >= count]:
+            assert self.server.children()
+
+
+@pytest.fixture(scope="module")
+def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder, control = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("control") / "socket"
+    (folder / "file").write_bytes(CONTENT)
+    serve = [sys.executable, "-W", "error", "-m", "blockstep", "serve", os.fspath(folder), "--log-format", "json", "-v"]
+    options = ["-b", f"{lab.right.address}:0", "--upload", "create", "--control", os.fspath(control), *STAY]
+    options += ["--timeout", "0.2", "--retries", "100"]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with quiet_fork():
+        started = TransportServer(
+            [*serve, *options], env=environ, start_new_session=True, preexec_fn=lab.right.namespaces.enter
+        )
+    with started as server:
+        yield Served(server, folder, control)
+        server.stop_and_check(folder)
+
+
+@contextmanager
+def asked(lab: Lab, served: Served, request: Request) -> Iterator[tuple[socket.socket, Address, bytes]]:
+    """A client on the left host that has asked: its socket, who answered, and what."""
+    with udp_socket(lab.left) as client:
+        client.sendto(request.to_bytes(), served.server.address)
+        answer, peer = client.recvfrom(1000)
+        yield client, peer, answer
+
+
+@EACH_CUT
+def test_a_server_that_may_not_send_blocks_for_a_while(lab: Lab, served: Served, error: int) -> None:
+    with asked(lab, served, Request(Opcode.RRQ, "file", "octet")) as (client, peer, answer):
+        assert answer == data(1)
+        with cut(lab.right, lab.left, error):
+            client.sendto(ack(1), peer)
+            served.await_resends(1)
+        for number in (2, 3):
+            await_packet(client, data(number))
+            client.sendto(ack(number), peer)
+    record = served.server.await_record("file")
+    assert (record["result"], record["payload_bytes"]) == ("complete", len(CONTENT))
+    assert record["resends"] >= 1
+
+
+@EACH_CUT
+def test_a_server_that_may_not_send_answers_for_a_while(lab: Lab, served: Served, error: int) -> None:
+    name = f"new-{error}"
+    with asked(lab, served, Request(Opcode.WRQ, name, "octet")) as (client, peer, answer):
+        assert answer == ack(0)
+        with cut(lab.right, lab.left, error):
+            client.sendto(data(1), peer)
+            served.await_resends(1)
+        for number in (1, 2, 3):
+            await_packet(client, ack(number))
+            if number < len(BLOCKS):
+                client.sendto(data(number + 1), peer)
+        client.sendto(b"\0\5\0\0thank you\0", peer)
+    assert served.server.await_record(name)["result"] == "complete"
+    assert (served.folder / name).read_bytes() == CONTENT
+
+
+def await_packet(sock: socket.socket, packet: bytes) -> None:
+    """Pass over what is sent again until that comes."""
+    while sock.recv(1000) != packet:
+        pass
+
+
+def datagrams_read(client: ClientProcess) -> int:
+    """How many datagrams have been read on the client's host."""
+    table = Path(f"/proc/{client.pid}/net/snmp").read_text().splitlines()
+    names, values = (line.split()[1:] for line in table if line.startswith("Udp:"))
+    return int(dict(zip(names, values, strict=True))["InDatagrams"])
+
+
+def say_and_see_it_read(client: ClientProcess, sock: socket.socket, peer: Address, packet: bytes) -> None:
+    """Twice: a client that reads the second copy has been through with the first."""
+    before = datagrams_read(client)
+    for count in (1, 2):
+        sock.sendto(packet, peer)
+        while datagrams_read(client) < before + count:
+            assert client.is_running()
+
+
+@EACH_CUT
+def test_a_client_that_may_not_send_answers_for_a_while(lab: Lab, tmp_path: Path, error: int) -> None:
+    with udp_socket(lab.right) as server:
+        url = "tftp://{}:{}/file".format(*server.getsockname())
+        with ClientProcess(get, url, "-o", tmp_path / "file", enter=lab.left.namespaces.enter) as client:
+            _request, peer = server.recvfrom(1000)
+            server.sendto(data(1), peer)
+            await_packet(server, ack(1))
+            with cut(lab.left, lab.right, error):
+                say_and_see_it_read(client, server, peer, data(2))
+            for number in (2, 3):
+                server.sendto(data(number), peer)
+                await_packet(server, ack(number))
+            assert client.wait() == 0, client.said()
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+@EACH_CUT
+def test_a_client_that_may_not_send_blocks_for_a_while(lab: Lab, tmp_path: Path, error: int) -> None:
+    (tmp_path / "file").write_bytes(CONTENT)
+    with udp_socket(lab.right) as server:
+        url = "tftp://{}:{}/file".format(*server.getsockname())
+        with ClientProcess(put, tmp_path / "file", url, enter=lab.left.namespaces.enter) as client:
+            _request, peer = server.recvfrom(1000)
+            server.sendto(ack(0), peer)
+            await_packet(server, data(1))
+            with cut(lab.left, lab.right, error):
+                say_and_see_it_read(client, server, peer, ack(1))
+            for number in (2, 3):
+                await_packet(server, data(number))
+                server.sendto(ack(number), peer)
+            assert client.wait() == 0
+            assert "resends 0" not in client.said()
