@@ -95,6 +95,7 @@ def compare(ctx: click.Context, /, **words: Any) -> int:
     _check(ctx, words)
     if words["record_path"] is not None:
         return _show(words["record_path"], words)
+    _note_missing(words)
     words["seed"] = words["seed"] or str(secrets.randbelow(1 << 32))
     wishes = Wishes(words=words, command=_command_line(ctx, words), is_grid_wanted=_is_grid_wanted(ctx, words))
     try:
@@ -135,6 +136,8 @@ def _check(ctx: click.Context, words: dict[str, Any]) -> None:
         raise click.UsageError("--resume goes on with the record that --json FILE names")
     if words["resume"] and words["seed"] is None and words["json_path"].exists():
         words["seed"] = _seed_of(words["json_path"])
+    if words["report"] is not None and not words["report"].absolute().parent.is_dir():
+        raise click.UsageError(f"--report: there is no folder {words['report'].parent}")
     if words["host"] is not None:
         named = [option for name, option in _NOT_WITH_HOST.items() if _is_given(ctx, name)]
         if named:
@@ -222,6 +225,18 @@ def _write_pictures(record: Any, words: dict[str, Any]) -> None:
     if words["png"] is not None:
         for path in _extra("plots", "plots", "--png").write_all(record, words["png"]):
             click.echo(f"chart: {path}", err=True)
+
+
+_DRAWS_WITH = {"report": ("plotly", "report"), "png": ("matplotlib", "plots")}
+
+
+def _note_missing(words: dict[str, Any]) -> None:
+    """Said before minutes go into it; the table and the JSON come all the same."""
+    from importlib.util import find_spec
+
+    for option, (library, extra) in _DRAWS_WITH.items():
+        if words[option] is not None and find_spec(library) is None:
+            click.echo(f"blockstep: there will be no --{option} without: pip install 'blockstep[{extra}]'", err=True)
 
 
 def _extra(module: str, extra: str, option: str) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from dataclasses import replace
@@ -73,6 +74,7 @@ def test_a_resumed_record_keeps_its_seed(tmp_path: Path) -> None:
         (("--from", "a.json", "--loss", "1"), "--loss has no meaning beside it"),
         (("--from", "a.json", "vmlinuz"), "FILE has no meaning beside it"),
         (("--from", "a.json", "--json", "b.json"), "--json FILE would only copy"),
+        (("--report", "/nowhere/a.html"), "--report: there is no folder /nowhere"),
         (("--loss", "x"), "the loss must be a number"),
         (("--link", "ltee"), "did you mean 'lte'"),
         (("/nowhere/file",), "No such file or directory"),
@@ -164,6 +166,15 @@ def test_a_record_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("{}")
     assert "not a comparison of schema" in refused("--from", str(tmp_path / "out.json"))
     assert "No such file" in refused("--from", str(tmp_path / "nothing.json"))
+
+
+@pytest.mark.parametrize(("option", "library"), [("report", "plotly"), ("png", "matplotlib")])
+def test_a_missing_library_is_told_before_minutes_go_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, library: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else object())
+    stderr = run(*QUICK, f"--{option}", str(tmp_path / "out")).stderr
+    assert stderr.startswith(f"blockstep: there will be no --{option} without: pip install 'blockstep[")
 
 
 def test_the_command_is_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
