@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 SERVICES: Final = ("osv", "pypi")
 PATIENCE_S: Final = 60.0
 _CONNECTION_S: Final = 5
+_USAGE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def ask(service: str, lock: Path, *, patience_s: float = PATIENCE_S) -> Answer |
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False)
     except subprocess.TimeoutExpired:
         return f"no answer in {patience_s:g} s"
+    if done.returncode == _USAGE:
+        raise SystemExit(f"audit: pip-audit does not take these arguments any more: {_last_words(done.stderr)}")
     answer = read_answer(done.stdout)
     if answer is None:
         return _last_words(done.stderr)
@@ -103,4 +107,6 @@ def _audit_one(lock: Path, asking: Asking, say: Callable[[str], object]) -> int:
 
 
 if __name__ == "__main__":
+    if find_spec("pip_audit") is None:
+        sys.exit("audit: pip-audit is not installed; make check installs it")
     sys.exit(audit(sorted(ROOT.glob("requirements-*.lock"))))
