@@ -98,4 +98,5 @@ def _be_client(command: click.Command, words: list[str], output_fd: int, stdin_f
     try:
         command.main(words)
     except SystemExit as end:
+        sys.stdout.flush()
         os._exit(end.code if isinstance(end.code, int) else 1)

@@ -45,6 +45,7 @@ ROOT_NODE = 1
 MAX_WRITE = 1 << 17
 _PATIENCE_S = 10.0
 _MS_RDONLY = 1
+_PR_SET_DUMPABLE = 4
 
 
 class Op(IntEnum):
@@ -207,7 +208,7 @@ def _keep_mount(theirs: socket.socket, kind: str, folder: str, options: str, *, 
         descriptors = []
         if kind == "fuse":
             descriptors = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)]
-            options = f"fd={descriptors[0]},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},allow_other"
+            options = f"fd={descriptors[0]},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         _mount(kind, folder, options, flags=_MS_RDONLY if read_only else 0)
         socket.send_fds(theirs, [b"mounted"], descriptors)
         for fd in descriptors:
@@ -228,6 +229,8 @@ def enter_mount(path: Path) -> None:
         _set_namespace(keeper / "ns/user", CLONE_NEWUSER)
     _set_namespace(keeper / "ns/mnt", CLONE_NEWNS)
     os.chdir(Path("/", *path.parts[4:]))
+    # A new user namespace hides a process from its own user, and its descriptors in /proc from itself.
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def _set_namespace(path: Path, kind: int) -> None:

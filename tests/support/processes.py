@@ -61,7 +61,7 @@ class RunningServer(Supervised):
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        if error[0] is not None:
+        if not error or error[0] is not None:
             self._end_group()  # a test that failed in the middle leaves children of the server: they are ours to end
 
     def _end_group(self) -> None:
