@@ -33,7 +33,10 @@ _DEADLINES_EVERY_S = 0.005
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """So many clients for one file, whose content is `expected`. Who has not finished after `limit_s` has failed."""
+    """So many clients for one file, whose content is `expected`. Who has not finished after `limit_s` has failed.
+
+    `hosts`: addresses of this machine that the clients come from, in turn; without them the system chooses.
+    """
 
     address: tuple[str, int]
     name: str
@@ -43,6 +46,7 @@ class Storm:
     windowsize: int = 1
     limit_s: float = 60.0
     floor_s: float = FLOOR_S
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,9 +76,11 @@ class Outcome:
 class _Client:
     """One of the crowd: an opening, then a receiver, on a socket of its own."""
 
-    def __init__(self, storm: Storm, now: float) -> None:
+    def __init__(self, storm: Storm, number: int, now: float) -> None:
         self._storm = storm
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        if storm.hosts:
+            self.sock.bind((storm.hosts[number % len(storm.hosts)], 0))
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * RECEIVE_BYTES)
         self._bursts = storm.windowsize > 1
@@ -162,7 +168,7 @@ def run_storm(storm: Storm) -> Outcome:
     """Send all requests, serve all sockets until everybody is done or the time is over."""
     _allow_descriptors(storm.clients + 64)
     start = time.monotonic()
-    clients = [_Client(storm, start) for _ in range(storm.clients)]
+    clients = [_Client(storm, number, start) for number in range(storm.clients)]
     epoll = select.epoll()
     try:
         for client in clients:

@@ -8,14 +8,16 @@ itself when it answers to what only it can have seen. Until then, decided here:
 - A request that ends unproven (an ERROR for a name that is not there, an answer into the void) takes a token from its
   source's bucket and one from the bucket of all. A source whose bucket is empty gets silence until it fills again; a
   proof fills it.
-- When there are too many strangers in total, a stranger has to ask twice: who is forged does not, a client does (RFC
-  1350 section 2: what is lost is sent again). Sources that have proven themselves lately are no strangers.
+- When there are too many strangers in total, or they come too fast, a stranger has to ask twice: who is forged does
+  not, a client does (RFC 1350 section 2: what is lost is sent again). Sources that have proven themselves lately are no
+  strangers. Turning somebody away costs a fiftieth of a fork, so a flood is read about as fast as it comes, and those
+  who ask again are found in it; to fork for strangers as fast as one can would leave the others in the queue.
 """
 
 from __future__ import annotations
 
+import mmap
 import time
-from array import array
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -26,7 +28,12 @@ __all__ = ["Bounds", "Case", "Suspicion"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much is let pass. Buckets hold `burst` tokens and gain `per_s` a second."""
+    """How much is let pass. Buckets hold `burst` tokens and gain `per_s` a second.
+
+    Strangers have two of them in common: one for their requests, one for those that led to nothing. The first gains so
+    little (`strangers_per_s`) that the forks which it allows are a small part of a processor's time even where a fork
+    and its child take 10 ms: if forking took as long as its tokens take to come back, a flood would never be noticed.
+    """
 
     half_open: int
     half_open_per_client: int
@@ -34,6 +41,7 @@ class Bounds:
     per_s_per_client: float = 32.0
     burst: int = 1000
     per_s: float = 250.0
+    strangers_per_s: float = 32.0
 
 
 class _Bucket:
@@ -90,6 +98,7 @@ class Suspicion:
         self._half_open = 0
         self._buckets: dict[Hashable, _Bucket] = {}
         self._all: _Bucket | None = None
+        self._strangers: _Bucket | None = None
         self._known: dict[Hashable, None] = {}
         self._asked = Asked()
         self._swept_at = float("-inf")
@@ -114,6 +123,13 @@ class Suspicion:
             return Verdict.ACCEPTED
         return Verdict.STRANGER
 
+    def _come_too_fast(self, now: float) -> bool:
+        """Whether strangers do; one more has come."""
+        self._strangers = self._strangers or _Bucket(self.bounds.burst, self.bounds.strangers_per_s, now)
+        is_empty = self._strangers.level(now) < 1
+        self._strangers.take(now)
+        return is_empty
+
     def _over_its_share(self, source: Hashable, now: float) -> Verdict | None:
         """Why this source has to wait, if so. What it has open counts as used up: each may yet end without a proof."""
         open_now = len(self._open.get(source, ()))
@@ -123,6 +139,8 @@ class Suspicion:
         return Verdict.EXHAUSTED if bucket is not None and bucket.level(now) < 1 + open_now else None
 
     def _too_many_strangers(self, now: float) -> bool:
+        if self._come_too_fast(now):
+            return True
         if self._half_open >= self.bounds.half_open and now >= self._swept_at + _SWEEP_EVERY_S:
             self._swept_at = now
             for source in list(self._open):
@@ -181,25 +199,29 @@ class Suspicion:
 class Asked:
     """Who has asked lately, in a table of fixed size: what a flood costs here is a client's place, never memory.
 
-    A place holds a part of the hash and the time. Python's hash of bytes is keyed afresh in each process, so nobody can
-    aim at a place.
+    A place holds a part of the hash and the time. Everybody has two places and is written into either by turns: two
+    clients who shared a single one, and ask in the same rhythm, would take it from each other for ever. Python's hash
+    of bytes is keyed afresh in each process, so nobody can aim at a place. The table is shared with the children, who
+    never look at it, so that a fork need not copy it.
     """
 
-    PLACES = 1 << 16
+    PLACES = 1 << 18
     SOONEST_S, LATEST_S = 0.2, 30.0
     _TICK_S = 0.1
 
     def __init__(self) -> None:
-        self._places = array("Q", bytes(8 * self.PLACES))
+        self._places = memoryview(mmap.mmap(-1, 8 * self.PLACES)).cast("Q")
+        self._second = False
 
     def again(self, claim: Claim, now: float) -> bool:
         """True if the same was asked before, not just now and not long ago. It is remembered as asked now if not."""
-        mark = hash((claim.asker, claim.words)) & 0xFFFFFFFFFFFF
-        place, mark = mark % self.PLACES, mark >> 16
-        tick = int(now / self._TICK_S) + 1
-        old_tick, old_mark = self._places[place] & 0xFFFFFFFF, self._places[place] >> 32
-        ago_s = (tick - old_tick) * self._TICK_S
-        if old_mark == mark and ago_s <= self.LATEST_S:
-            return ago_s >= self.SOONEST_S
-        self._places[place] = mark << 32 | tick & 0xFFFFFFFF
+        mixed = hash((claim.asker, claim.words)) & 0xFFFF_FFFF_FFFF_FFFF
+        places = mixed % self.PLACES, (mixed >> 20) % self.PLACES
+        mark, tick = mixed >> 32, int(now / self._TICK_S) + 1
+        for place in places:
+            ago_s = (tick - (self._places[place] & 0xFFFF_FFFF)) * self._TICK_S
+            if self._places[place] >> 32 == mark and ago_s <= self.LATEST_S:
+                return ago_s >= self.SOONEST_S
+        self._second = not self._second
+        self._places[places[self._second]] = mark << 32 | tick & 0xFFFF_FFFF
         return False

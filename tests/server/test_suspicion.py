@@ -87,6 +87,18 @@ def test_a_flood_that_ends_in_errors_makes_strangers_ask_twice_too() -> None:
     assert suspicion.judge(claim("new")) is Verdict.ACCEPTED, "two tokens have come back"
 
 
+def test_strangers_that_come_too_fast_have_to_ask_twice_whatever_becomes_of_them() -> None:
+    suspicion = Watched(burst=30, strangers_per_s=10)
+    assert [suspicion.judge(claim(f"first-{number}")) for number in range(30)] == [Verdict.ACCEPTED] * 30
+    assert suspicion.judge(claim("client")) is Verdict.STRANGER
+    for number in range(100):  # ten times as fast as tokens come
+        suspicion.now += 0.01
+        assert suspicion.judge(claim(f"forged-{number}")) is Verdict.STRANGER
+    assert suspicion.judge(claim("client")) is Verdict.ACCEPTED
+    suspicion.now += 1.0
+    assert suspicion.judge(claim("after the flood")) is Verdict.ACCEPTED
+
+
 def test_a_million_forged_sources_take_no_memory() -> None:
     """As many tables as there were sources are not kept: each of them costs a bucket that is full again soon."""
     suspicion = Watched(half_open=10**9, burst=10**9, per_s_per_client=1000.0)
@@ -120,3 +132,14 @@ def test_a_flood_in_between_costs_few_their_place() -> None:
         assert not asked.again(claim(f"forged-{rng.random()}", number), 1.5)
     served = sum(asked.again(each, 2.0) for each in honest)
     assert served > 100, f"seed {seed}: only {served} of 200"
+
+
+def test_who_asks_in_one_rhythm_with_others_is_found_as_well() -> None:
+    """With one place for each of them, about twenty of these would take it from another at every turn."""
+    asked = Asked()
+    crowd = [claim(f"client-{number}") for number in range(3000)]
+    now = 50.0
+    for _ in range(20):
+        crowd = [each for each in crowd if not asked.again(each, now)]
+        now += 4.0
+    assert crowd == []
