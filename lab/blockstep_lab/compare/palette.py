@@ -54,15 +54,17 @@ WASH = "-wash"
 
 _WASH_ALPHA = "26"
 _SLOTS = 4
+_DASHES = ("solid", "dash", "dashdot")
 _MARKS = {"udp": ("circle", "square", "diamond", "hexagon"), "tcp": ("triangle-up", "triangle-down", "star", "cross")}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`color` is a name in `LIGHT` and `DARK`, `mark` a symbol in plotly's words."""
+    """`color` is a name in `LIGHT` and `DARK`, `mark` a symbol and `dash` a line's style in plotly's words."""
 
     color: str
     mark: str
+    dash: str
     hollow: bool
 
 
@@ -81,9 +83,9 @@ def looks_of(contenders: Sequence[Contender]) -> dict[str, Look]:
 
 
 def _look(transport: str, place: int, *, hollow: bool) -> Look:
-    """When the colours are used up they come again with other marks."""
+    """When the colours are used up they come again with other marks and lines; dotted lines are for theory."""
     turn, slot = divmod(place, _SLOTS)
-    return Look(f"--{transport}-{slot}", _MARKS[transport][(slot + turn) % _SLOTS], hollow)
+    return Look(f"--{transport}-{slot}", _MARKS[transport][(slot + turn) % _SLOTS], _DASHES[min(turn, 2)], hollow)
 
 
 def to_css() -> str:

@@ -41,6 +41,7 @@ _MARKS = {
     "star": "*",
     "cross": "P",
 }
+_STYLES = {"solid": "-", "dash": "--", "dashdot": "-."}
 _MEGA = 1e6
 _LONGEST_NAME = 120
 
@@ -139,8 +140,10 @@ def _draw_level(axes: Axes, level: Level, look: Look) -> None:
 
 def _draw_series(axes: Axes, series: Series, x: Axis, looks: Mapping[str, Look]) -> None:
     places = [x.place(point.x) for point in series.points]
-    color = _MUTED if series.contender is None else LIGHT[looks[series.contender.id].color]
-    axes.plot(places, [point.goodput.median for point in series.points], color=color, linewidth=1.3, zorder=2)
+    look = None if series.contender is None else looks[series.contender.id]
+    color, style = (_MUTED, "-") if look is None else (LIGHT[look.color], _STYLES[look.dash])
+    medians = [point.goodput.median for point in series.points]
+    axes.plot(places, medians, color=color, linewidth=1.3, linestyle=style, zorder=2)
     named: set[str] = set()
     for place, point in zip(places, series.points, strict=True):
         label = None if point.contender.id in named else _plain(point.contender.label)

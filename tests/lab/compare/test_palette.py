@@ -71,10 +71,11 @@ def test_transports_are_told_apart_and_a_twin_looks_like_what_it_stands_for() ->
     assert looks[twin.id] == replace(looks[udp.id], hollow=True)
 
 
-def test_when_colours_run_out_the_marks_differ() -> None:
+def test_when_colours_run_out_the_marks_and_lines_differ() -> None:
     many = [replace(contender("udp-w16-b1428"), id=str(window), windowsize=window) for window in range(1, 17)]
     looks = looks_of(many).values()
     assert len({(look.color, look.mark) for look in looks}) == 16
+    assert [look.dash for look in looks][::4] == ["solid", "dash", "dashdot", "dashdot"]
 
 
 def test_both_themes_are_in_the_css() -> None:

@@ -91,7 +91,7 @@ def _points(whose: str, points: Sequence[Point], x: Axis, looks: Mapping[str, Lo
     return {
         **_trace(whose, [x.place(point.x) for point in points], [each.median for each in goodputs]),
         "mode": "lines+markers" if joined else "markers",
-        "line": {"color": look.color, "width": 1.8},
+        "line": {"color": look.color, "width": 1.8, "dash": look.dash},
         "marker": {
             "symbol": [_symbol(look, point) for point in points],
             "size": 9,
