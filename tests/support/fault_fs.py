@@ -346,6 +346,7 @@ def fault_fs(folder: Path, *, unnamed: bool = True, read_only: bool = False) -> 
         thread = threading.Thread(target=fs.run, args=(stop_fd,))
         thread.start()
         try:
+            os.stat(path)  # until its attributes have been asked for, the kernel takes the folder to be root's
             yield fs, path
         finally:
             os.close(stop)
