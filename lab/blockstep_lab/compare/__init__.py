@@ -9,4 +9,7 @@ What each file is for, from the outside in:
     statistics, theory, summing, words     from runs to medians, to laws, to cells, to sentences
     results, decoding        the record of all of it: one JSON file
     table          the record on a terminal
+    charts, axes, palette    which charts the record has, where things stand on them, how contenders look
+    html_report, report      the record as one HTML page, with plotly
+    plots          its charts as pictures, with matplotlib
 """
