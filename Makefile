@@ -1,4 +1,4 @@
-# make demo | test | check | bench | fuzz | soak | package | lock | test-all
+# make demo | test | check | bench | fuzz | soak | soak-service | package | lock | test-all
 # Everything is set up on demand in $(VENV); nothing is needed beforehand but Python >= 3.11 with venv.
 
 # The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.13 ...` names another.
@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: demo test check bench bench-servers bench-streams bench-lab fuzz soak package lock test-all clean
+.PHONY: demo test check bench bench-servers bench-streams bench-lab fuzz soak soak-service package lock test-all clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.runs
@@ -65,6 +65,10 @@ lock: $(VENV)/.made
 		constraint='--constraint requirements-dev.lock'; \
 	done
 
+# Real clients and a real server through a bad link (as root, or where namespaces may be made); SOAK_ARGS="--minutes 30".
+soak-service: $(VENV)/.develops
+	$(BIN)/python tests/soak/service.py $(SOAK_ARGS)
+
 # The suite on every CPython that is installed, each in a .venv-3.X of its own; fails if one fails.
 test-all:
 	@set -e; found=; for v in 3.11 3.12 3.13 3.14; do \
@@ -97,4 +101,4 @@ $(VENV)/.fuzzes: $(VENV)/.develops requirements-fuzz.lock
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-3.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-3.* .fuzz .soak .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
