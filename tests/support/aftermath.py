@@ -8,6 +8,7 @@ happened; and the server still serves.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ __all__ = [
     "assert_all_complete",
     "assert_still_serves",
     "assert_swept",
+    "hear_other_than",
+    "hidden_in",
+    "read_on",
     "serving_faults",
     "the_only_record",
 ]
@@ -44,21 +48,30 @@ def assert_still_serves(server: TransportServer, kind: str = "udp") -> None:
     """A client without options gets the sample."""
     with server.raw(kind) as client:
         client.say(Request(Opcode.RRQ, "sample", "octet").to_bytes())
-        assert _read(client) == SAMPLE
+        assert read_on(client, client.hear()) == SAMPLE
     assert server.await_record("sample")["result"] == "complete"
 
 
-def _read(client: Raw) -> bytes:
-    found, block = b"", 1
-    while True:
-        packet = client.hear()
+def read_on(client: Raw, packet: bytes) -> bytes:
+    """The whole file, of which `packet` has the first block."""
+    found = b""
+    for block in itertools.count(1):
+        number = block.to_bytes(2, "big")
+        while packet[2:4] != number:  # it was sent again, by a server that did not want to wait longer
+            packet = client.hear()
         assert packet[:2] == b"\0\3", packet
-        if int.from_bytes(packet[2:4], "big") != block:
-            continue  # it was sent again
-        found, block = found + packet[4:], block + 1
-        client.say(b"\0\4" + packet[2:4])
+        found += packet[4:]
+        client.say(b"\0\4" + number)
         if len(packet) < 516:
-            return found
+            break
+    return found
+
+
+def hear_other_than(client: Raw, stale: bytes) -> bytes:
+    """The next packet that is not the last one once more."""
+    while (packet := client.hear()) == stale:
+        pass
+    return packet
 
 
 def the_only_record(server: TransportServer, file: str, kind: str = "udp") -> dict[str, Any]:

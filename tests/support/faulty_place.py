@@ -37,7 +37,7 @@ class Place:
         """The server that lives."""
         if self._server is None or self._server.process.poll() is not None:
             self._life.close()
-            made = transport_server("tcp", self.folder, "--upload", "replace", "--timeout", "0.5", "--retries", "2")
+            made = transport_server("tcp", self.folder, "--upload", "replace", "--timeout", "0.5", "--retries", "20")
             self._server = self._life.enter_context(made)
         return self._server
 

@@ -65,7 +65,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     (folder / "sample").write_bytes(SAMPLE)
     with (
         fault_fs(tmp_path_factory.mktemp("local")) as (fs, local),
-        transport_server("tcp", folder, "--timeout", "0.5") as server,
+        transport_server("tcp", folder, "--timeout", "0.5", "--retries", "40") as server,
     ):
         yield Scene(server, folder, fs, local)
 
