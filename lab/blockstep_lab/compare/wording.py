@@ -287,7 +287,8 @@ def _method_cautions(record: CompareResult) -> Iterator[str]:
     if any(contender.simulated for contender in record.contenders):
         yield "Rows that say so are simulated: the same machines on virtual time, without a kernel."
     if wide := [cell for cell in record.cells if _is_wide(cell)]:
-        yield f"{_cells(wide)} with an interval wider than a fifth of the median: more repeats would help."
+        count = "1 cell has" if len(wide) == 1 else f"{len(wide)} cells have"
+        yield f"{count} an interval wider than a fifth of the median: more repeats would help."
     if record.method.repeats < _ENOUGH_REPEATS:
         yield f"Fewer than {_ENOUGH_REPEATS} repeats: the intervals mean little."
 
