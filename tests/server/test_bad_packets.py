@@ -207,6 +207,22 @@ def test_strangers_do_not_hurt_a_transfer(server: RunningServer, root: Path, rol
     assert len(answers) < STRANGERS_ARE_ANSWERED
 
 
+def test_a_request_to_the_port_of_a_transfer_is_not_served_there(server: RunningServer) -> None:
+    """Somebody else's. On a shared port that is the listener's, and it serves him as it does everybody."""
+    with client(server) as busy, client(server) as stranger:
+        busy.begin(Role.SERVE_READ, "good")
+        busy.move(Role.SERVE_READ, CONTENT, 1, 1)
+        shares, stranger.address = busy.address == server.address, busy.address
+        stranger.begin(Role.SERVE_READ, "good")
+        if shares:
+            stranger.move(Role.SERVE_READ, CONTENT, 1)
+        else:
+            assert stranger.hear_error() == ErrorCode.UNKNOWN_TID
+        busy.move(Role.SERVE_READ, CONTENT, 2)
+        for record in records_of(server, busy, *([stranger] if shares else [])):
+            judge(busy, record, None)
+
+
 @pytest.mark.parametrize("packets", AFTER_THE_END.values(), ids=AFTER_THE_END)
 @pytest.mark.parametrize("role", SERVER_ROLES, ids=["reader", "writer"])
 def test_what_is_said_after_the_end_changes_nothing(
