@@ -22,7 +22,7 @@ from blockstep.transport.sized import SizedSink
 from blockstep_server.config import ServerConfig
 from blockstep_server.paths import Root
 from blockstep_server.report import Result, TransferRecord
-from blockstep_server.sandbox import CannotConfine, Hold, Needs, Sandbox
+from blockstep_server.sandbox import Hold, Needs, Sandbox
 from blockstep_server.telling import Telling
 from blockstep_server.upload_policy import open_upload
 
@@ -77,7 +77,7 @@ class Service:
         if confine:
             try:
                 self.sandbox.confine(Hold(upload_dir_fd=sink.directory_fd))
-            except CannotConfine:
+            except BaseException:  # a stop of the server, too
                 sink.abort()
                 raise
         if request.mode == "netascii":

@@ -50,11 +50,8 @@ def open_upload(
             max_bytes=max_bytes,
         )
     except TransferFailed as failure:
-        raise _as_refusal(failure) from None
+        if failure.end is not End.LOCAL_WRITE:
+            raise  # the server is stopping, at this very moment
+        raise RemoteError(ErrorCode(failure.code or 0), failure.detail) from None
     finally:
         os.close(dir_fd)
-
-
-def _as_refusal(failure: TransferFailed) -> RemoteError:
-    assert failure.end is End.LOCAL_WRITE
-    return RemoteError(ErrorCode(failure.code or 0), failure.detail)
