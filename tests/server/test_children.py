@@ -68,6 +68,33 @@ print(json.dumps(wait_for_all()))
     assert run(script) == [["crashed", "ended with status 0", 1]]
 
 
+def test_an_obituary_names_what_was_under_way() -> None:
+    script = """
+def body(telling):
+    telling.began(replace(BLANK, op="write", file="name", mode="octet"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+fork(body)
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+((_, record),) = children.reap()
+print(json.dumps([record.result, record.op, record.file, record.mode, record.status]))
+"""
+    assert run(script) == ["crashed", "write", "name", "octet", 137]
+
+
+def test_what_a_supervisor_that_is_gone_cannot_hear_is_told_to_somebody_else() -> None:
+    script = """
+read_fd, write_fd = os.pipe()
+children = Children(orphaned=lambda record: os.write(write_fd, record.detail.encode()))
+os.close(children.fileno())  # as the kernel does for a process that has been killed
+body = lambda telling: replace(BLANK, detail="alone")
+children.fork(Task(Claim("source", "asker"), body, BLANK, keep_fds=(write_fd,)), 0.0)
+os.close(write_fd)
+print(json.dumps(os.read(read_fd, 100).decode()))
+"""
+    assert run(script) == "alone"
+
+
 def test_who_tells_its_end_while_it_is_buried_is_signalled_no_more() -> None:
     script = """
 signalled = []

@@ -71,6 +71,16 @@ def test_a_line_longer_than_one_write_is_cut_into_writes(pipe: Pipe) -> None:
     assert pipe.read() == b"y" * 10_000 + b"\n"
 
 
+def test_what_another_process_will_write_is_forgotten(pipe: Pipe) -> None:
+    """A fork has the lines that waited too."""
+    output = LogOutput(pipe.write_fd)
+    for _ in range(3):
+        output.put("x" * 40_000)
+    assert output.waits
+    output.forget()
+    assert not output.waits
+
+
 def test_a_reader_that_is_gone_is_survived() -> None:
     read_fd, write_fd = os.pipe()
     os.close(read_fd)

@@ -21,12 +21,15 @@ KINDS = ("udp", "tcp")
 
 
 class Place:
-    """A folder that waits where it is told to, the server on it, and a new one when that has died."""
+    """A folder that waits where it is told to, the server on it, and a new one when that has died.
 
-    def __init__(self, folder: Path, sent: Path) -> None:
+    Without `unnamed` the folder has no O_TMPFILE, so that an upload has a hidden name from its start.
+    """
+
+    def __init__(self, folder: Path, sent: Path, *, unnamed: bool = True) -> None:
         self._until_the_end = ExitStack()
         self._life = ExitStack()
-        self.fs, self.folder = self._until_the_end.enter_context(fault_fs(folder))
+        self.fs, self.folder = self._until_the_end.enter_context(fault_fs(folder, unnamed=unnamed))
         self.fs.write("sample", SAMPLE)
         self.sent = sent
         sent.write_bytes(NEW)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from support.aftermath import NEW, OLD, assert_still_serves, hidden_in, the_only_record
+from support.aftermath import NEW, OLD, assert_still_serves, assert_swept, hidden_in, the_only_record
 from support.fault_fs import Gate, Op
 from support.faulty_place import KINDS, Place
 
@@ -44,6 +44,14 @@ STEPS = [
     Step(Op.RENAME, done=True, named=True),
     Step(Op.FSYNCDIR, named=True),
     Step(Op.FSYNCDIR, done=True, named=True),
+]
+# The same where the temporary has a name from the start.
+STEPS_BY_NAME = [
+    Step(Op.WRITE, 3, done=True),
+    Step(Op.FSYNC),
+    Step(Op.RENAME),
+    Step(Op.RENAME, done=True, named=True),
+    Step(Op.FSYNCDIR, named=True),
 ]
 EACH_STEP = pytest.mark.parametrize("step", STEPS, ids=str)
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -169,3 +177,36 @@ def test_a_child_that_is_killed_after_the_last_answer(place: Place) -> None:
     assert status == 0
     assert "killed by signal 9" in record["detail"]
     place.assert_holds(name, NEW)
+
+
+@pytest.mark.parametrize("step", STEPS_BY_NAME, ids=str)
+def test_a_child_that_is_killed_on_a_disk_without_unnamed_files(place_of_names: Place, step: Step) -> None:
+    """What it had written so far stays under a hidden name, and the next start takes that away."""
+    test_a_child_that_is_killed(place_of_names, "udp", step)
+    left = [content for name, content in place_of_names.fs.files().items() if name in hidden_in(place_of_names.folder)]
+    assert len(left) >= (not step.named)
+    assert_swept(place_of_names.folder)
+    assert hidden_in(place_of_names.folder) == []
+
+
+@pytest.mark.parametrize("step", STEPS_BY_NAME, ids=str)
+def test_a_supervisor_that_is_killed_on_a_disk_without_unnamed_files(place_of_names: Place, step: Step) -> None:
+    test_a_supervisor_that_is_killed(place_of_names, "udp", step)
+
+
+def test_a_supervisor_that_is_killed_while_a_temporary_is_made(place_of_names: Place) -> None:
+    """The child hears of it when the file is there, and before it has looked at it: it takes it away all the same."""
+    server, name = place_of_names.server(), place_of_names.new_name()
+    before = hidden_in(place_of_names.folder)
+    gate = place_of_names.fs.hold(Op.CREATE)
+    with place_of_names.put("udp", name) as client:
+        watch = os.pidfd_open(gate.await_reached())
+        server.process.kill()
+        server.process.wait()
+        gate.open()
+        await_end(watch)
+        assert client.wait() == GONE, client.said()
+    told = list(server.events())
+    assert [each["event"] for each in told] == ["transfer"], told
+    assert hidden_in(place_of_names.folder) == before
+    place_of_names.assert_holds(name, OLD)
