@@ -40,7 +40,8 @@ class Plan:
 
     `segments`: how many blocks one send call takes; `load_blocks`: how many one read of the file fills; `spare_slots`:
     how much larger than one window the sender's ring is (None: by another window, or more). `commit`: as soon as a file
-    is whole it is on the disk; False leaves that to whoever drives the parties.
+    is whole it is on the disk; False leaves that to whoever drives the parties. `patience_s`: how long a client goes on
+    without progress (None: six of its longest waits, as `blockstep get` does).
     """
 
     opcode: Opcode = Opcode.RRQ
@@ -53,6 +54,7 @@ class Plan:
     load_blocks: int = 65535
     spare_slots: int | None = None
     commit: bool = True
+    patience_s: float | None = None
 
     def sending(
         self, role: Role, agreed: Agreed, timer: ResendTimer, *, now: float, opening: bytes | None = None
@@ -150,7 +152,8 @@ class Client(Party):
         super().__init__(send, LISTENER)
         self._plan = plan
         ceiling_s = plan.ceiling_s()
-        timer = ResendTimer(ceiling_s=ceiling_s, give_up_s=_CLIENT_TRIES * ceiling_s)
+        patience_s = _CLIENT_TRIES * ceiling_s if plan.patience_s is None else plan.patience_s
+        timer = ResendTimer(ceiling_s=ceiling_s, give_up_s=patience_s)
         request = Request(plan.opcode, plan.name, "octet", plan.wanted.to_options())
         self.opening = Opening(request, plan.wanted, timer, now=now)
         self.say(self._due_request(now), now)

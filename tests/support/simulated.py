@@ -1,4 +1,4 @@
-"""A client and a server on the lab's virtual network, made of the real machines and the real negotiation.
+"""One transfer between the lab's client and server on its virtual network, and everything that can be said of it.
 
 One `Story` is one transfer: everything about it, size, options, link and fate, is drawn from one seed. `tell(story)`
 runs it to the end and says what came of it. Not modelled: that a closed port answers (here it is silent), which is the
@@ -7,24 +7,20 @@ worse case for whoever is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from blockstep.protocol.errors import RemoteError, TftpError, TransferFailed
-from blockstep.protocol.opening import Opening
-from blockstep.protocol.options import Agreed, Limits, Wanted, negotiate
+from blockstep.protocol.errors import TftpError
+from blockstep.protocol.options import Agreed, Limits, Wanted
 from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.sender import Sender
-from blockstep.protocol.states import Role
-from blockstep.protocol.timer import ResendTimer
-from blockstep.protocol.wire import ErrorPacket, Opcode, Request, ack_bytes, parse_request_untrusted
-from blockstep_lab.simnet import Send, SimAddress, SimNet
-from support.drivers import Driver, ReceiveDriver, SendDriver, ring
+from blockstep.protocol.timer import GIVE_UP_S
+from blockstep.protocol.wire import Opcode
+from blockstep_lab.drivers import ReceiveDriver, SendDriver
+from blockstep_lab.parties import LISTENER, Client, Listener, Plan
+from blockstep_lab.simnet import SimNet
 
 __all__ = ["Outcome", "Story", "content_of_size", "tell"]
-
-_LISTENER = ("server", 69)
 
 
 @dataclass(frozen=True)
@@ -71,6 +67,20 @@ class Story:
             segments=chance.choice([1, 3, 64]),
             load_blocks=chance.choice([1, 5, 65535]),
             spare_slots=chance.choice([0, 0, 1, window, 40]),
+        )
+
+    def plan(self, content: bytes) -> Plan:
+        """What both sides are to do."""
+        return Plan(
+            opcode=self.opcode,
+            content=content,
+            wanted=self.wanted,
+            limits=self.limits,
+            single_port=self.single_port,
+            segments=self.segments,
+            load_blocks=self.load_blocks,
+            spare_slots=self.spare_slots,
+            patience_s=GIVE_UP_S,
         )
 
 
@@ -136,184 +146,14 @@ class Outcome:
         )
 
 
-class Party:
-    """One end of a transfer after the request: a driver whose packets go to one peer."""
-
-    def __init__(self, send: Send, peer: SimAddress | None) -> None:
-        self.peer = peer
-        self.driver: Driver | None = None
-        self.error: TftpError | None = None
-        self.delivered_at: float | None = None
-        self.sent = 0
-        self.last_sent_at = 0.0
-        self._send = send
-
-    @property
-    def finished(self) -> bool:
-        return self.error is not None or (self.driver is not None and self.driver.machine.finished)
-
-    def next_deadline(self) -> float | None:
-        return None if self.finished or self.driver is None else self.driver.machine.next_deadline()
-
-    def handle_datagram(self, data: bytes, source: SimAddress, now: float) -> None:
-        if self.finished:
-            return  # its socket is closed
-        if source != self.peer:
-            self._send(ErrorPacket(5, "unknown transfer ID").to_bytes(), source)
-            return
-        assert self.driver is not None
-        driver = self.driver
-        self.step(lambda: driver.take(data, now), now)
-
-    def handle_deadline(self, now: float) -> None:
-        assert self.driver is not None
-        driver = self.driver
-        self.step(lambda: driver.expire(now), now)
-
-    def step(self, action: Callable[[], list[bytes]], now: float) -> None:
-        """As the pump: what goes wrong ends it, and the peer is told if it has shown itself and does not know."""
-        try:
-            self.say(action(), now)
-        except (RemoteError, TransferFailed) as error:
-            if self.driver is not None and self.driver.machine.delivered:
-                return
-            self.error = error
-            if isinstance(error, RemoteError) and self.peer and (self.driver is None or self.driver.machine.proven):
-                self.say([ErrorPacket(error.code, str(error)).to_bytes()], now)
-        if self.delivered_at is None and self.driver is not None and self.driver.machine.delivered:
-            self.delivered_at = now
-
-    def say(self, packets: list[bytes], now: float) -> None:
-        for packet in packets:
-            assert self.peer is not None
-            self.sent += 1
-            self.last_sent_at = now
-            self._send(packet, self.peer)
-
-
-class Client(Party):
-    """`Opening`, then the machine."""
-
-    def __init__(self, send: Send, story: Story, content: bytes) -> None:
-        super().__init__(send, _LISTENER)
-        self._story = story
-        self._content = content
-        request = Request(story.opcode, "name", "octet", story.wanted.to_options())
-        self.opening = Opening(request, story.wanted, ResendTimer(), now=0.0)
-        self.say([self.opening.poll_request(0.0) or b""], 0.0)
-
-    def next_deadline(self) -> float | None:
-        if self.error is None and self.driver is None:
-            return self.opening.next_deadline()
-        return super().next_deadline()
-
-    def handle_datagram(self, data: bytes, source: SimAddress, now: float) -> None:
-        if self.driver is not None or self.finished:
-            super().handle_datagram(data, source, now)
-        elif source[0] == "server":
-            self.step(lambda: self._open(data, source, now), now)
-
-    def handle_deadline(self, now: float) -> None:
-        if self.driver is None:
-            self.step(lambda: self._ask_again(now), now)
-        else:
-            super().handle_deadline(now)
-
-    def _ask_again(self, now: float) -> list[bytes]:
-        self.opening.handle_deadline(now)
-        packet = self.opening.poll_request(now)
-        return [packet] if packet else []
-
-    def _open(self, data: bytes, source: SimAddress, now: float) -> list[bytes]:
-        opening = self.opening
-        if not opening.handle_answer(memoryview(data), now):
-            return []
-        self.peer = source
-        if opening.role is Role.GET:
-            receiver = Receiver(Role.GET, opening.agreed, opening.timer, now=now, first_ack=opening.by_oack)
-            driver: Driver = ReceiveDriver(receiver)
-        else:
-            driver = _sending(Role.PUT, opening.agreed, opening.timer, self._story, self._content, now)
-        self.driver = driver
-        return driver.flush(now) if opening.by_oack or opening.role is Role.PUT else driver.take(data, now)
-
-
-def _sending(
-    role: Role,
-    agreed: Agreed,
-    timer: ResendTimer,
-    story: Story,
-    content: bytes,
-    now: float,
-    opening: bytes | None = None,
-) -> SendDriver:
-    slots = agreed.windowsize + min(story.spare_slots, 65535 - agreed.windowsize)
-    sender = Sender(role, agreed, timer, arena=ring(agreed, slots), now=now, opening=opening)
-    return SendDriver(sender, content, limit=story.segments, load_blocks=story.load_blocks)
-
-
-class Listener:
-    """The server's port: a party for each request, on a fresh port or on this one (`single_port`)."""
-
-    def __init__(self, send: Send, net: SimNet, story: Story, content: bytes) -> None:
-        self.parties: list[Party] = []
-        self._send = send
-        self._net = net
-        self._story = story
-        self._content = content
-
-    @property
-    def current(self) -> Party | None:
-        return self.parties[-1] if self.parties else None
-
-    def next_deadline(self) -> float | None:
-        return self.current.next_deadline() if self._story.single_port and self.current else None
-
-    def handle_deadline(self, now: float) -> None:
-        assert self.current is not None
-        self.current.handle_deadline(now)
-
-    def handle_datagram(self, data: bytes, source: SimAddress, now: float) -> None:
-        current = self.current
-        if self._story.single_port and current and not current.finished:
-            current.handle_datagram(data, source, now)
-        elif data[1] in (1, 2) and (current is None or (current.error and not self._is_known(current))):
-            self._admit(data, source, now)
-
-    @staticmethod
-    def _is_known(party: Party) -> bool:
-        """Somebody who has answered us is not asking: his request is an old one."""
-        return party.driver is not None and party.driver.machine.proven
-
-    def _admit(self, data: bytes, source: SimAddress, now: float) -> None:
-        if self._story.single_port:
-            party = self._serve(Party(self._send, source), data, now)
-        else:  # begun before it is attached: the network asks for its deadline then
-            party = self._net.attach(("server", 0), lambda send: self._serve(Party(send, source), data, now))
-        self.parties.append(party)
-
-    def _serve(self, party: Party, data: bytes, now: float) -> Party:
-        request = parse_request_untrusted(data)
-        agreed, oack = negotiate(request, self._story.limits, len(self._content))
-        timer = ResendTimer(ceiling_s=agreed.timeout_s or 4.0)
-        packet = oack.to_bytes() if oack else None
-        if request.opcode is Opcode.RRQ:
-            party.driver = _sending(Role.SERVE_READ, agreed, timer, self._story, self._content, now, packet)
-        else:
-            opening = packet or ack_bytes(0)
-            party.driver = ReceiveDriver(Receiver(Role.SERVE_WRITE, agreed, timer, now=now, opening=opening))
-        driver = party.driver
-        party.step(lambda: driver.flush(now), now)
-        return party
-
-
 def tell(story: Story) -> Outcome:
     """Run the story until nothing is left to happen. A simulation without an end raises and says the seed."""
     net = SimNet(story.seed, max_events=400_000, max_virtual_s=3600, trace_limit=400)
     link = net.link("client", "server", up=story.up, down=story.down)
     content = content_of_size(story.size_bytes)
-    listener = net.attach(_LISTENER, lambda send: Listener(send, net, story, content))
-    client = net.attach(("client", 0), lambda send: Client(send, story, content))
+    plan = story.plan(content)
+    listener = net.attach(LISTENER, lambda send: Listener(send, net, plan))
+    client = net.attach(("client", 0), lambda send: Client(send, plan))
 
     def over() -> bool:
         return client.finished and all(party.finished for party in listener.parties)
