@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,19 +130,19 @@ def await_packet(sock: socket.socket, packet: bytes) -> None:
         pass
 
 
-def datagrams_read(client: ClientProcess) -> int:
-    """How many datagrams have been read on the client's host."""
+def counter(client: ClientProcess, name: str) -> int:
+    """What the client's host has counted: `InDatagrams` that were read, `SndbufErrors` at sending."""
     table = Path(f"/proc/{client.pid}/net/snmp").read_text().splitlines()
     names, values = (line.split()[1:] for line in table if line.startswith("Udp:"))
-    return int(dict(zip(names, values, strict=True))["InDatagrams"])
+    return int(dict(zip(names, values, strict=True))[name])
 
 
 def say_and_see_it_read(client: ClientProcess, sock: socket.socket, peer: Address, packet: bytes) -> None:
     """Twice: a client that reads the second copy has been through with the first."""
-    before = datagrams_read(client)
+    before = counter(client, "InDatagrams")
     for count in (1, 2):
         sock.sendto(packet, peer)
-        while datagrams_read(client) < before + count:
+        while counter(client, "InDatagrams") < before + count:
             assert client.is_running()
 
 
@@ -179,3 +179,18 @@ def test_a_client_that_may_not_send_blocks_for_a_while(lab: Lab, tmp_path: Path,
                 server.sendto(ack(number), peer)
             assert client.wait() == 0
             assert "resends 0" not in client.said()
+
+
+def test_a_client_whose_first_request_finds_no_room(lab: Lab, tmp_path: Path) -> None:
+    """ENOBUFS: it asks again."""
+    with udp_socket(lab.right) as server, ExitStack() as stack:
+        url = "tftp://{}:{}/file".format(*server.getsockname())
+        with cut(lab.left, lab.right, errno.ENOBUFS):
+            client = ClientProcess(get, url, "-o", tmp_path / "file", enter=lab.left.namespaces.enter)
+            stack.enter_context(client)
+            while not counter(client, "SndbufErrors"):
+                assert client.is_running()
+        _request, peer = server.recvfrom(1000)
+        server.sendto(b"\0\3\0\1the end", peer)
+        assert client.wait() == 0, client.said()
+    assert (tmp_path / "file").read_bytes() == b"the end"
