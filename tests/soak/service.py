@@ -36,6 +36,7 @@ from blockstep_lab.netns.host import Host  # noqa: E402
 from blockstep_lab.netns.lab import Lab  # noqa: E402
 from soak.curve import slope, sparkline  # noqa: E402
 from soak.errands import Errand, Verdict, World, draw, is_torn, judge  # noqa: E402
+from soak.sampling import Sample, read_samples, sampled  # noqa: E402
 
 _UDP_PORT, _TCP_PORT = 6969, 6970
 _PATIENCE_S = 60.0
@@ -44,8 +45,9 @@ _CHILD_KILLED_EVERY_S = 2.0
 _CLIENT_KILLED = 0.08
 # A silent peer is given up within 30 s; what was begun last needs that long to be forgotten.
 _SETTLE_S = 60.0
-# Memory is flat if, after the first fifth, it grows by less in an hour.
+# Memory is flat if, after the first fifth of the time, it grows by less in an hour, or by next to nothing at all.
 _GROWTH_KIB_PER_HOUR = 1024.0
+_GROWTH_LEAST_KIB = 512
 _OUT = REPOSITORY / ".soak"
 
 
@@ -68,8 +70,6 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
     children_killed: int = 0
     moved_bytes: int = 0
-    memory_kib: list[tuple[float, int]] = field(default_factory=list)
-    children: list[int] = field(default_factory=list)
 
     def note(self, errand: Errand, verdict: Verdict) -> None:
         """One errand is over."""
@@ -87,6 +87,7 @@ class Tally:
 def main(minutes: float, clients: int, link: str, seed: int | None, output: Path) -> None:
     """Let real clients loose on a real server through a bad link."""
     seed = int(time.time()) if seed is None else seed
+    output.parent.mkdir(parents=True, exist_ok=True)
     click.echo(f"seed {seed}, {clients} clients, {minutes:g} minutes, link {link!r}")
     with tempfile.TemporaryDirectory(prefix="blockstep-soak-") as name, Lab(link, link, seed=seed) as lab:
         folder = Path(name)
@@ -97,12 +98,13 @@ def main(minutes: float, clients: int, link: str, seed: int | None, output: Path
         world.make_files(seed)
         with _served(lab.right, world, folder / "log") as server:
             soak = _Soak(lab.left, world, server.pid, random.Random(f"soak/{seed}"))
-            soak.run(clients, minutes * 60)
-            left = soak.settle()
+            with sampled(server.pid, output.with_suffix(".csv")):
+                soak.run(clients, minutes * 60)
+                left = soak.settle()
         left |= _after_the_end(server, world)
         crashed = _unexpected(folder / "log", soak.tally.children_killed)
-    found = _summed_up(soak.tally, left, crashed) | {"seed": seed, "link": link, "minutes": minutes}
-    output.parent.mkdir(parents=True, exist_ok=True)
+    samples = read_samples(output.with_suffix(".csv"))
+    found = _summed_up(soak.tally, samples, left, crashed) | {"seed": seed, "link": link, "minutes": minutes}
     output.write_text(json.dumps(found, indent=1))
     _say(found, output)
     sys.exit(int(bool(found["broken"])))
@@ -143,14 +145,11 @@ class _Soak:
 
     def run(self, clients: int, seconds: float) -> None:
         """Keep so many at work for so long, then let the last ones end."""
-        sampled_at = killed_at = 0.0
+        killed_at = 0.0
         while (now := time.monotonic() - self._began_s) < seconds or self._running:
             while now < seconds and len(self._running) < clients:
                 self._begin(now)
             self._look_after(now)
-            if now >= sampled_at:
-                sampled_at = now + 1.0
-                self._sample(now)
             if now >= killed_at:
                 killed_at = now + _CHILD_KILLED_EVERY_S
                 self._kill_a_child()
@@ -205,12 +204,6 @@ class _Soak:
         elif errand.is_put:
             self._unsettled.append(errand)
 
-    def _sample(self, now: float) -> None:
-        status = Path(f"/proc/{self._server}/status").read_text()
-        resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
-        self.tally.memory_kib.append((round(now, 1), resident))
-        self.tally.children.append(len(procfs.children(self._server)))
-
     def _kill_a_child(self) -> None:
         """By a descriptor of the process, looked at again: its number may be another's by now."""
         children = procfs.children(self._server)
@@ -249,21 +242,21 @@ def _unexpected(log: Path, killed: int) -> list[str]:
     return strange
 
 
-def _summed_up(tally: Tally, left: dict[str, int], crashed: list[str]) -> dict[str, Any]:
-    steady = [(time, kib) for time, kib in tally.memory_kib if time > tally.memory_kib[-1][0] / 5]
-    per_hour = slope([(time / 3600, float(kib)) for time, kib in steady])
-    grown = max((kib for _, kib in steady[-30:]), default=0) - max((kib for _, kib in steady[:30]), default=0)
+def _summed_up(tally: Tally, samples: list[Sample], left: dict[str, int], crashed: list[str]) -> dict[str, Any]:
+    steady = [sample for sample in samples if sample.seconds > samples[-1].seconds / 5]
+    per_hour = slope([(sample.seconds / 3600, sample.memory_kib) for sample in steady])
+    grown = steady[-1].memory_kib - steady[0].memory_kib
     broken = [*tally.wrong, *crashed, *(f"left: {count} {what}" for what, count in left.items() if count)]
-    if per_hour > _GROWTH_KIB_PER_HOUR and grown > _GROWTH_KIB_PER_HOUR / 4:
+    if per_hour > _GROWTH_KIB_PER_HOUR and grown > _GROWTH_LEAST_KIB:
         broken.append(f"the supervisor's memory grows by {per_hour:.0f} KiB an hour")
     return {
         "broken": broken,
         "errands": {name: dict(counts) for name, counts in sorted(tally.verdicts.items())},
         "children_killed": tally.children_killed,
-        "most_children": max(tally.children, default=0),
+        "most_children": max(sample.children for sample in samples),
         "left": left,
         "memory_slope_kib_per_hour": round(per_hour, 1),
-        "memory_kib": tally.memory_kib,
+        "samples": samples,
     }
 
 
@@ -272,7 +265,7 @@ def _say(found: dict[str, Any], output: Path) -> None:
     click.echo(f"{'':20}" + "".join(f"{column:>13}" for column in columns))
     for name, counts in found["errands"].items():
         click.echo(f"{name:20}" + "".join(f"{counts.get(column, 0):13}" for column in columns))
-    values = [kib for _, kib in found["memory_kib"]]
+    values = [sample.memory_kib for sample in found["samples"]]
     click.echo(f"children killed {found['children_killed']}, most at one time {found['most_children']}")
     click.echo(f"memory of the supervisor: {min(values)} to {max(values)} KiB, after the first fifth of the time")
     click.echo(f"  {sparkline(values)} {found['memory_slope_kib_per_hour']:+g} KiB an hour")
