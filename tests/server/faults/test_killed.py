@@ -166,16 +166,29 @@ def test_a_client_that_is_killed_after_the_first_answer(place: Place, kind: str)
     place.assert_holds(name, OLD)
 
 
-def test_a_child_that_is_killed_after_the_last_answer(place: Place) -> None:
-    """It has told the client that the file is on disk, and stays only in case that was not heard."""
-    server, name = place.server(), place.new_name()
+def upload_to_the_last_answer(place: Place, name: str) -> int:
+    """Put a file; the process that stays behind at the server, only in case that its last answer was not heard."""
+    gate = place.fs.hold(Op.FSYNC)
     with place.put("udp", name) as client:
-        status = client.wait()
-    (pid,) = server.children()
-    os.kill(pid, signal.SIGKILL)
-    record = the_only_record(server, name)
-    assert status == 0
-    assert "killed by signal 9" in record["detail"]
+        pid = gate.await_reached()
+        gate.open()
+        assert client.wait() == 0
+    return pid
+
+
+def test_a_child_that_is_killed_after_the_last_answer(place: Place) -> None:
+    server, name = place.server(), place.new_name()
+    os.kill(upload_to_the_last_answer(place, name), signal.SIGKILL)
+    assert "killed by signal 9" in the_only_record(server, name)["detail"]
+    place.assert_holds(name, NEW)
+
+
+def test_a_supervisor_that_is_killed_after_the_last_answer(place: Place) -> None:
+    server, name = place.server(), place.new_name()
+    watch = os.pidfd_open(upload_to_the_last_answer(place, name))
+    server.process.kill()
+    await_end(watch)
+    assert [(each["result"], each["file"]) for each in server.events()] == [("complete", name)]
     place.assert_holds(name, NEW)
 
 
