@@ -17,7 +17,8 @@ def main(target: str, words: list[str]) -> None:
     """Fuzz until libFuzzer ends the process."""
     with atheris.instrument_imports(include=_INSTRUMENTED):
         module = import_module(f"fuzz.targets.{target}")
-    atheris.Setup([sys.argv[0], *words], module.one_input)
+    # libFuzzer starts itself again, by the shell, when it merges.
+    atheris.Setup([f"{sys.executable} {sys.argv[0]} {target}", *words], module.one_input)
     atheris.Fuzz()
 
 

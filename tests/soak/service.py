@@ -4,6 +4,8 @@ Fifty clients at a time, ours over UDP and TCP and every foreign one that is ins
 bad link (network namespaces, so TCP is hit like UDP). Now and then a client or a child of the server is killed, where
 it stands. Said at the end, and written as JSON: what became of the errands by client, whether any file was wrong, what
 the server left behind, and the supervisor's memory second by second. The exit status is 1 if anything was wrong.
+
+Memory is a matter of long runs: the interpreter's heap takes about three thousand transfers to find its size.
 """
 
 from __future__ import annotations
@@ -267,8 +269,8 @@ def _say(found: dict[str, Any], output: Path) -> None:
         click.echo(f"{name:20}" + "".join(f"{counts.get(column, 0):13}" for column in columns))
     values = [sample.memory_kib for sample in found["samples"]]
     click.echo(f"children killed {found['children_killed']}, most at one time {found['most_children']}")
-    click.echo(f"memory of the supervisor: {min(values)} to {max(values)} KiB, after the first fifth of the time")
-    click.echo(f"  {sparkline(values)} {found['memory_slope_kib_per_hour']:+g} KiB an hour")
+    click.echo(f"memory of the supervisor: {min(values)} to {max(values)} KiB")
+    click.echo(f"  {sparkline(values)} {found['memory_slope_kib_per_hour']:+g} KiB an hour after the first fifth")
     click.echo(f"left: {found['left']}; everything is in {output}")
     for complaint in found["broken"]:
         click.echo(f"BROKEN: {complaint}")
