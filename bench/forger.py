@@ -80,6 +80,7 @@ def forge(tun: int, flood: Flood, orders: Connection) -> None:
     orders.recv()
     while not orders.poll(_TICK_S):
         _count(tun, suffered)
+    _count(tun, suffered)
     orders.send(suffered)
 
 
