@@ -31,11 +31,17 @@ class _Waiting:
     def __init__(self, time_ns: int) -> None:
         self.since_ns = time_ns
         self.pieces: dict[int, bytes] = {}
+        self.octets = 0
         self.end: int | None = None
 
+    def add(self, fragment: Fragment) -> None:
+        if fragment.offset not in self.pieces:
+            self.pieces[fragment.offset] = fragment.body
+            self.octets += len(fragment.body)
+
     def maybe_joined(self) -> bytes | None:
-        if self.end is None:
-            return None
+        if self.end is None or self.octets < self.end:
+            return None  # before all of it can be there, nothing is sorted: thousands of tiny pieces would take seconds
         joined = bytearray()
         for offset, piece in sorted(self.pieces.items()):
             if offset > len(joined):
@@ -58,7 +64,7 @@ class Reassembler:
         waiting = self._waiting.get(key)
         if waiting is None or time_ns - waiting.since_ns > _LIFETIME_NS:
             waiting = self._waiting[key] = _Waiting(time_ns)
-        waiting.pieces.setdefault(fragment.offset, fragment.body)
+        waiting.add(fragment)
         if not fragment.more:
             waiting.end = end
         joined = waiting.maybe_joined()
