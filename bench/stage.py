@@ -21,6 +21,7 @@ from pathlib import Path
 from servers import READY_NAME, CannotStart, Kind, Server, kinds, running, version_of
 
 MIB = 1 << 20
+_CHUNK = 16 * MIB
 
 
 @dataclass(slots=True)
@@ -47,7 +48,10 @@ class Stage:
         """The name of a served file of this size."""
         path = self.root / f"random-{size_bytes}.bin"
         if not path.exists():
-            path.write_bytes(random.Random(size_bytes).randbytes(size_bytes))
+            chance = random.Random(size_bytes)
+            with path.open("wb") as stream:
+                for offset in range(0, size_bytes, _CHUNK):  # `randbytes` cannot give 256 MiB at once
+                    stream.write(chance.randbytes(min(_CHUNK, size_bytes - offset)))
             path.chmod(0o644)
         return path.name
 
