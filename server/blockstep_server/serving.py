@@ -19,7 +19,7 @@ from blockstep.protocol.errors import LocalError
 from blockstep.transport.files import sweep_leftovers
 from blockstep.transport.recording import Recorder
 from blockstep.transport.tls import server_context
-from blockstep_server import priority, privileges, systemd
+from blockstep_server import privileges, systemd
 from blockstep_server.admission import Admission, Policy
 from blockstep_server.bodies import Bodies
 from blockstep_server.clerk import Service
@@ -68,10 +68,8 @@ def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], Serv
         if config.pidfile is not None:
             cleanup.enter_context(_pidfile(config.pidfile))
         low_port = any(door.transport == "udp" and door.port < _LOWEST_FREE_PORT for door in doors)
-        ahead = 0 if config.debug_no_fork else priority.go_first()
-        cleanup.callback(priority.fall_back, ahead)
         privileges.become(identity, keep_low_ports=config.single_port and low_port)
-        sandbox = cleanup.enter_context(contextlib.closing(_sandbox(config, root, ahead)))
+        sandbox = cleanup.enter_context(contextlib.closing(_sandbox(config, root)))
         _say_what_is_missing(sandbox, reporter)
         service = Service(config, root, sandbox, recorder)
         if config.debug_no_fork:
@@ -89,9 +87,8 @@ def describe_sandbox(config: ServerConfig) -> list[str]:
     """
     low_port = config.single_port and config.udp and config.port < _LOWEST_FREE_PORT
     with Root(config.root) as root:
-        ahead = priority.go_first()
         held = privileges.become(privileges.wanted(config.user), keep_low_ports=low_port)
-        with contextlib.closing(_sandbox(config, root, ahead)) as sandbox:
+        with contextlib.closing(_sandbox(config, root)) as sandbox:
             return [held, *(measure.text() for measure in sandbox.measures)]
 
 
@@ -101,8 +98,8 @@ def _recorder(path: Path, cleanup: contextlib.ExitStack) -> Recorder:
     return Recorder(cleanup.enter_context(PcapngWriter(path)))
 
 
-def _sandbox(config: ServerConfig, root: Root, ahead: int) -> Sandbox:
-    plan = Plan(root_fd=root.fileno(), nice=config.nice, ahead=ahead)
+def _sandbox(config: ServerConfig, root: Root) -> Sandbox:
+    plan = Plan(root_fd=root.fileno(), nice=config.nice)
     if config.debug_no_fork:
         return without("--debug-no-fork", plan)
     return prepare(plan) if config.sandbox else without("--no-sandbox", plan)

@@ -22,14 +22,10 @@ __all__ = ["ALL", "Hold", "Mechanism", "Needs", "Plan", "release"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the children of one server have in common: the served directory, and how much nicer they are.
-
-    `ahead`: the steps by which the supervisor has gone first; the children go back by them too.
-    """
+    """What the children of one server have in common: the served directory, and how much nicer they are."""
 
     root_fd: int
     nice: int = 0
-    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +65,13 @@ class Mechanism(Protocol):
 
 
 class Priority:
-    """--nice: the transfers stand back behind whatever else the machine does, and always behind their supervisor."""
+    """--nice: the transfers stand back behind whatever else the machine does."""
 
     name = "priority"
 
     def __init__(self, plan: Plan) -> None:
-        words = f"nice {plan.nice}" if plan.nice else "that of the server (--nice)"
-        self.words = f"{words}; the supervisor goes {plan.ahead} steps before them" if plan.ahead else words
-        self._nice = plan.nice + plan.ahead
+        self.words = f"nice {plan.nice}" if plan.nice else "that of the server (--nice)"
+        self._nice = plan.nice
 
     def fds(self) -> tuple[int, ...]:
         return ()
