@@ -20,7 +20,7 @@ __all__ = ["connect_tcp", "connect_unix", "set_up"]
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
-UNIX_BUFFER_BYTES = 512 * 1024
+UNIX_BUFFER_BYTES = 1024 * 1024
 PROBE_AFTER_S = 15
 PROBE_EVERY_S = 5
 PROBES = 4
