@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import TYPE_CHECKING, Final, Never, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -24,6 +24,8 @@ __all__ = ["BarProgress", "NoProgress", "Progress", "colour_wanted", "make_progr
 
 _NAME_WIDTH: Final = 24
 _SIZE: Final = (80, 24)  # columns and rows of a terminal that does not say
+_BYTES: Final[Mapping[str, Any]] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+_FILES: Final[Mapping[str, Any]] = {"unit": " files"}
 
 
 class Progress(Protocol):
@@ -89,14 +91,13 @@ class BarProgress:
         self._total: tqdm[Never] | None = None
         self._counts_bytes = total_bytes is not None
         if self._several:
-            bar = self._byte_bar if self._counts_bytes else self._count_bar
-            self._total = bar("total", position=1, leave=True)
+            self._total = self._bar_of("total", _BYTES if self._counts_bytes else _FILES, position=1, leave=True)
             self._total.total = total_bytes if self._counts_bytes else files
 
     def begin(self, name: str) -> None:
         """Draws the bar of one file; it counts until its size is known."""
         self._bar_resends = 0
-        self._bar = self._byte_bar(_shortened(name), position=0, leave=not self._several)
+        self._bar = self._bar_of(_shortened(name), _BYTES, position=0, leave=not self._several)
 
     def size_known(self, size_bytes: int) -> None:
         """Turns the counting bar into one with an end."""
@@ -136,7 +137,7 @@ class BarProgress:
             self._total.close()
             self._total = None
 
-    def _byte_bar(self, name: str, *, position: int, leave: bool) -> tqdm[Never]:
+    def _bar_of(self, name: str, unit: Mapping[str, Any], *, position: int, leave: bool) -> tqdm[Never]:
         return _tqdm()(
             desc=name,
             position=position,
@@ -146,22 +147,7 @@ class BarProgress:
             ncols=self._columns,
             nrows=self._rows,
             dynamic_ncols=self._columns is None,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1024,
-        )
-
-    def _count_bar(self, name: str, *, position: int, leave: bool) -> tqdm[Never]:
-        return _tqdm()(
-            desc=name,
-            position=position,
-            leave=leave,
-            file=self._stream,
-            colour=self._colour,
-            ncols=self._columns,
-            nrows=self._rows,
-            dynamic_ncols=self._columns is None,
-            unit=" files",
+            **unit,
         )
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +18,7 @@ import click
 from blockstep.exits import ExitCode
 from blockstep_lab.conditions import Conditions
 from blockstep_lab.link_params import LinkCommand, both_conditions, link_options
+from blockstep_lab.stopping import stop_signals
 
 if TYPE_CHECKING:
     from blockstep_lab.netns.lab import Lab
@@ -69,7 +68,7 @@ def shell(
     from blockstep_lab.netns.state import publish
 
     up, down = both_conditions(words, up, down)
-    with _stop_signals() as signals, Lab(up, down, **options) as lab:
+    with stop_signals() as signals, Lab(up, down, **options) as lab:
         addresses = {name: host.address for name, host in lab.hosts.items()}
         with publish(lab.router_pid, addresses, lab.descriptors_in_router()):
             _print_start(lab)
@@ -116,22 +115,6 @@ def _print_start(lab: Lab) -> None:
     click.echo("Ctrl-C ends it. In another terminal:", err=True)
     click.echo("    blockstep lab exec right -- blockstep serve -p 6969 .", err=True)
     click.echo(f"    blockstep lab exec left -- blockstep get {other}:6969/FILE", err=True)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[int]:
-    """A descriptor that can be read after INT or TERM."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield read_end
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before)
-        os.close(read_end)
-        os.close(write_end)
 
 
 def _wait(signals: int, router: int) -> None:

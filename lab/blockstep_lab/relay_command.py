@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +23,7 @@ from blockstep_lab.conditions import Conditions
 from blockstep_lab.endpoints import Endpoint, format_address, parse_endpoint
 from blockstep_lab.link_params import LinkCommand, both_conditions, link_options, parsed
 from blockstep_lab.relay import Relay
+from blockstep_lab.stopping import stop_signals
 
 if TYPE_CHECKING:
     from blockstep_lab.relay_api import ApiServer
@@ -83,7 +83,7 @@ def link(
     """
     as_json, api = options.pop("as_json"), options.pop("api")
     options["conditions_up"], options["conditions_down"] = both_conditions(words, up, down)
-    with _stop_signals() as signals, _start(listen, upstream, options) as relay, ExitStack() as stack:
+    with stop_signals() as signals, _start(listen, upstream, options) as relay, ExitStack() as stack:
         server = None
         if api is not None:
             server = stack.enter_context(_start_api(api, relay))
@@ -124,22 +124,6 @@ def _print_start(relay: Relay) -> None:
     )
     click.echo(f"up    {setup.conditions_up.tc_line()}", err=True)
     click.echo(f"down  {setup.conditions_down.tc_line()}", err=True)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[int]:
-    """Gives a descriptor that can be read once INT or TERM has come."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield read_end
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before)
-        os.close(read_end)
-        os.close(write_end)
 
 
 def _wait(signals: int, pid: int, server: ApiServer | None) -> None:
