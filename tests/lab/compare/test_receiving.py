@@ -62,8 +62,11 @@ def test_both_sides_tell_how_it_went(name: str, tmp_path: Path) -> None:
     assert received.points[-1][1] == len(CONTENT)
     assert received.cpu_s > 0
     assert sent.cpu_s > 0
-    # on a busy machine TCP's own timers send a segment again, and UDP's a block: it is told, and where
-    assert sent.resends == (None if name == "unix" else len(sent.resend_points))
+    if name == "tcp":  # the kernel's timers may send a segment again on a busy machine: then it is told where, too
+        assert sent.resends is not None
+        assert bool(sent.resends) == bool(sent.resend_points)
+    else:
+        assert sent.resends == (None if name == "unix" else 0)
     assert (sent.timeouts is None) == transfer.is_stream
 
 
