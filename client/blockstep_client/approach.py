@@ -58,8 +58,10 @@ class Approach:
         return self._ask(last, self.settings.give_up_s)
 
     def _ask(self, address: Address, give_up_s: float) -> Opened:
-        blksize = self.settings.blksize or BLKSIZE_DEFAULT
-        wanted = self.settings.wanted(largest_blksize(address) if blksize == "auto" else blksize, self.tsize)
+        settings = self.settings
+        blksize = settings.blksize or BLKSIZE_DEFAULT
+        windowsize = settings.windowsize_for(self.opcode, self.mode)
+        wanted = settings.wanted(largest_blksize(address) if blksize == "auto" else blksize, windowsize, self.tsize)
         try:
             return self._ask_for(wanted, address, give_up_s)
         except TransferFailed as failure:

@@ -22,6 +22,7 @@ from blockstep_client.address import MODES, Target, Transport
 from blockstep_client.display import Display, Verbosity
 from blockstep_client.errors import Stopped
 from blockstep_client.jobs import Job, plan_get, plan_put
+from blockstep_client.local import remove_leftovers
 from blockstep_client.params import BlksizeType, NumberType, SecondsType, TargetType
 from blockstep_client.session import transfer
 from blockstep_client.settings import BLKSIZE_DEFAULT, RETRIES_DEFAULT, WINDOWSIZE_DEFAULT, Settings
@@ -59,8 +60,9 @@ _SHARED: Final = (
         f"[default: {BLKSIZE_DEFAULT}, on a stream {BLKSIZE_STREAM}]",
     ),
     click.option(
-        "-w", "--windowsize", type=NumberType(1, 65535), default=WINDOWSIZE_DEFAULT, show_default=True, metavar="N",
-        help="Blocks that one acknowledgement covers. A stream has none.",
+        "-w", "--windowsize", type=NumberType(1, 65535), metavar="N",
+        help="Blocks that one acknowledgement covers; a stream has none.  "
+        f"[default: {WINDOWSIZE_DEFAULT}, 1 to get netascii]",
     ),
     click.option(
         "-t", "--timeout", type=SecondsType(0.01, 255), metavar="SECONDS",
@@ -126,6 +128,8 @@ def _run(jobs: Sequence[Job], settings: Settings, flags: dict[str, Any]) -> None
     display = Display(_verbosity(flags), jobs)
     try:
         with captured(flags["pcap"]) as recorder, stoppable():
+            if removed := remove_leftovers(jobs):
+                display.note(f"removed {removed} unfinished files of a get that was killed")
             exit_code = _run_each(jobs, replace(settings, recorder=recorder), display)
     except Stopped as stop:
         exit_code = stop.exit_code

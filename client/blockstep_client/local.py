@@ -6,11 +6,14 @@ size is not compared, because servers disagree on which form of the text it coun
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from blockstep.transport.atomic import sweep_leftovers
 from blockstep.transport.files import (
     NetasciiSink,
     NetasciiSource,
@@ -22,9 +25,9 @@ from blockstep.transport.files import (
     source_at,
 )
 from blockstep.transport.sized import SizedSink
-from blockstep_client.jobs import Job
+from blockstep_client.jobs import Direction, Job
 
-__all__ = ["ReceivedFile", "open_sink", "open_source"]
+__all__ = ["ReceivedFile", "open_sink", "open_source", "remove_leftovers"]
 
 _STDIN: Final = 0
 _STDOUT: Final = 1
@@ -45,6 +48,26 @@ def open_sink(job: Job, mode: str, *, replace: bool, tsize: int | None) -> Recei
         return ReceivedFile(NetasciiSink(_plain_sink(job, replace, None)))
     sink = _plain_sink(job, replace, tsize)
     return ReceivedFile(sink if tsize is None else SizedSink(sink, tsize))
+
+
+def remove_leftovers(jobs: Iterable[Job]) -> int:
+    """Clear the folders that `jobs` write to of what a killed `get` has left there; return how many files went.
+
+    That is at most one hidden file for each kill. A folder that cannot be read is the transfer's to complain about.
+    """
+    written = (job for job in jobs if job.direction is Direction.GET and not job.uses_standard_stream)
+    folders = {os.path.dirname(os.path.realpath(job.local)) for job in written}
+    return sum(map(_sweep, folders))
+
+
+def _sweep(folder: str) -> int:
+    with contextlib.suppress(OSError):
+        dir_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return sweep_leftovers(dir_fd, max_depth=0)
+        finally:
+            os.close(dir_fd)
+    return 0
 
 
 def _plain_sink(job: Job, replace: bool, expected_bytes: int | None) -> Sink:

@@ -1,8 +1,10 @@
 """What a user wants of every transfer of one command, and what that means in terms of the protocol.
 
 Defaults: blksize 1428 because it crosses tunnels and PPPoE without a fragment; windowsize 16 because it is most of the
-speed on a clean path, little to lose on a bad one, and less than the receive ring of any network card. The two timer
-settings together bound how long a dead server keeps us: `retries` further tries of at most `timeout_s` each.
+speed on a clean path, little to lose on a bad one, and less than the receive ring of any network card. Text that is
+fetched travels in lock-step: atftpd 0.8 translates as it reads and cannot go back over a window, so that one lost block
+ends it. The two timer settings together bound how long a dead server keeps us: `retries` further tries of at most
+`timeout_s` each.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Final, Literal
 from blockstep.protocol.options import Wanted
 from blockstep.protocol.stream import BLKSIZE_STREAM, stream_wanted
 from blockstep.protocol.timer import CEILING_S
+from blockstep.protocol.wire import Opcode
 from blockstep.transport.recording import Recorder
 
 __all__ = ["BLKSIZE_DEFAULT", "RETRIES_DEFAULT", "WINDOWSIZE_DEFAULT", "Settings"]
@@ -30,13 +33,13 @@ IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
 class Settings:
     """The flags that `get` and `put` share. `mode` None: what the address says, or octet.
 
-    `blksize` None: what suits the transport. `cafile`, `certificate` and `key` are PEM files, for TLS.
+    `blksize` and `windowsize` None: what suits the transfer. `cafile`, `certificate` and `key` are PEM files, for TLS.
 
     `recorder` notes every datagram, for `--pcap`.
     """
 
     blksize: int | Literal["auto"] | None = None
-    windowsize: int = WINDOWSIZE_DEFAULT
+    windowsize: int | None = None
     timeout_s: float | None = None
     retries: int = RETRIES_DEFAULT
     max_time_s: float | None = None
@@ -71,9 +74,15 @@ class Settings:
         blksize = BLKSIZE_STREAM if self.blksize is None or self.blksize == "auto" else self.blksize
         return stream_wanted(blksize=blksize, timeout_s=self.timeout_s, tsize=tsize)
 
-    def wanted(self, blksize: int, tsize: int | None) -> Wanted:
+    def windowsize_for(self, opcode: Opcode, mode: str) -> int:
+        """The window to ask for, of any blksize."""
+        if self.windowsize is not None:
+            return self.windowsize
+        return 1 if opcode is Opcode.RRQ and mode == "netascii" else WINDOWSIZE_DEFAULT
+
+    def wanted(self, blksize: int, windowsize: int, tsize: int | None) -> Wanted:
         """The options to ask for: `blksize` replaces "auto" by a number, `tsize` is what `Wanted` takes."""
         if not self.use_options:
             return Wanted()
-        windowsize = max(1, min(self.windowsize, IN_FLIGHT_BYTES // blksize))
+        windowsize = max(1, min(windowsize, IN_FLIGHT_BYTES // blksize))
         return Wanted(blksize=blksize, windowsize=windowsize, timeout_s=self.timeout_s, tsize=tsize)

@@ -1,7 +1,8 @@
 """`get` that is stopped or killed at every step of writing its file, in a folder that lets each step wait.
 
 Whatever the signal, the name holds the old content or the new. After one that asks (SIGTERM, Ctrl-C) nothing else is
-left; kill -9 between the two system calls of a replacement leaves a hidden link, which is all that it can leave.
+left; kill -9 between the two system calls of a replacement leaves a hidden link, which is all that it can leave, and
+the next `get` into that folder removes it.
 """
 
 from __future__ import annotations
@@ -85,3 +86,6 @@ def test_killed_at_any_step_it_leaves_one_version(scene: Scene, kind: str, step:
         assert client.wait() == -signal.SIGKILL
     assert scene.fs.files()["file"] == (NEW if step in (Op.RENAME, Op.FSYNCDIR) else OLD)
     assert scene.hidden() == ([NEW] if step is Op.LINK else [])
+    with scene.get(kind) as client:
+        assert client.wait() == 0, client.said()
+    assert scene.fs.files() == {"file": NEW}

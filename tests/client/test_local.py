@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from blockstep.protocol.errors import End, TransferFailed
+from blockstep.transport.atomic import HIDDEN_PREFIX
 from blockstep_client.address import parse_target
 from blockstep_client.jobs import Direction, Job
-from blockstep_client.local import open_sink, open_source
+from blockstep_client.local import open_sink, open_source, remove_leftovers
 
 
 def get_to(path: Path) -> Job:
@@ -87,3 +88,16 @@ def test_the_standard_streams_stand_behind_a_minus(capfd: pytest.CaptureFixture[
     sink.commit()
     assert capfd.readouterr().out == "bytes"
     assert open_source(put_from(Path("-")), "octet").size_bytes is None
+
+
+def test_only_what_the_dead_left_is_removed_and_only_from_folders_that_are_written_to(tmp_path: Path) -> None:
+    dead = f"{HIDDEN_PREFIX}{'0' * 16}.part"
+    elsewhere, below, link = tmp_path / "elsewhere", tmp_path / "a" / "below", tmp_path / "link"
+    for folder in (elsewhere, below, below.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / dead).write_bytes(b"half")
+    link.symlink_to(elsewhere / "file")
+    jobs = [get_to(below.parent / name) for name in ("x", "y")]
+    assert remove_leftovers([*jobs, get_to(Path("-")), get_to(tmp_path / "missing" / "x"), put_from(below / "x")]) == 1
+    assert (below / dead).exists()
+    assert remove_leftovers([get_to(link)]) == 1  # the file behind the link is the one that will be written

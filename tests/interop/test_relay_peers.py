@@ -1,4 +1,4 @@
-"""Everybody's clients through the relay, to our server and to tftpd-hpa, with one packet in twenty lost.
+"""Everybody's clients through the relay, to our server and to tftpd-hpa, with one packet in twenty lost; text to ours.
 
 The file arrives as it was. And where a transfer stood still, the capture that the relay wrote says why: each stall is
 laid to a packet that the link lost, by name, which no capture from outside could know. Seeds are fixed, so the same
@@ -13,7 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from blockstep_client.command import get
 from blockstep_lab.relay import Relay
 from blockstep_lab.relay_report import RelayReport
 from blockstep_lab.trace.capture import read_capture
@@ -21,7 +23,7 @@ from blockstep_lab.trace.rules import check
 from blockstep_lab.trace.stalls import find_stalls
 from blockstep_lab.trace.transfer import Transfer
 from support.foreign_clients import ATFTP, BUSYBOX, CURL, HPA, ForeignClient, each_client
-from support.foreign_servers import TFTPD_HPA
+from support.foreign_servers import ATFTPD, DNSMASQ, TFTPD_HPA, ForeignServer
 from support.processes import running_server
 
 Address = tuple[str, int]
@@ -114,3 +116,22 @@ def test_put(serving: Serving, client: ForeignClient, root: Path, capture: Path,
         report = relay.stop()
     assert (root / "file").read_bytes() == CONTENT
     assert_explained(the_transfer_in(capture), report)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [pytest.param(each, id=each.name, marks=pytest.mark.peers(each.program)) for each in (TFTPD_HPA, ATFTPD, DNSMASQ)],
+)
+def test_text_that_our_client_gets(server: ForeignServer, root: Path, tmp_path: Path) -> None:
+    """Of itself the client asks for no more than every server can repeat: atftpd cannot repeat text by windows."""
+    text = CONTENT.replace(b"\r", b"\n")
+    (root / "file.txt").write_bytes(text)
+    lost = "drop DATA 3 once", "drop DATA 8 once", "drop ACK 10 once"
+    with server.running(root, "127.0.0.1") as address, Relay(address, rules=lost) as relay:
+        host, port = relay.address[:2]
+        words = ["--mode", "netascii", "-b", "512", f"tftp://{host}:{port}/file.txt", "-o", str(tmp_path / "got")]
+        result = CliRunner().invoke(get, words)
+        report = relay.stop()
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "got").read_bytes() == text
+    assert (report.down.counters.lost, report.up.counters.lost) == (2, 1)
