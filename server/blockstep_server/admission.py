@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from blockstep_server.listen import Arrival
 from blockstep_server.values import Network
 
-__all__ = ["Admission", "Claim", "Policy", "Verdict", "claim_of", "source_of"]
+__all__ = ["Admission", "Claim", "Outlook", "Place", "Policy", "Stage", "Verdict", "claim_of", "source_of"]
 
 
 class Verdict(Enum):
@@ -35,6 +35,7 @@ class Verdict(Enum):
     NOT_UNICAST = "sent to a broadcast or multicast address"
     DENIED = "not an allowed network"
     REPEATED = "asked again while it is being served"
+    UNCLEAR = "asked again as it comes to its end"
     FULL = "over --max-sessions"
     SHED = "shed at random near --max-sessions"
     CLIENT_FULL = "over --max-per-client"
@@ -62,13 +63,49 @@ class Claim:
     words: bytes = b""
 
 
+class Stage(IntEnum):
+    """How far whoever has a place is with what was asked."""
+
+    BUSY = 0
+    """The peer cannot have had all of it."""
+    ENDING = 1
+    """What ends it is on its way to the peer."""
+    OVER = 2
+    """The peer has had all of it, or an ERROR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How far a transfer is, and when its peer's last datagram came, in ns of the kernel's clock (0: unknown)."""
+
+    stage: Stage = Stage.BUSY
+    ended_ns: int = 0
+
+    def is_before(self, came_ns: int) -> bool:
+        """Whether a request that came then is one that follows it. What is not known for certain is not so."""
+        return self.stage is Stage.OVER and 0 < self.ended_ns < came_ns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A place that is taken; `outlook` can be asked at any time."""
+
+    claim: Claim
+    outlook: Callable[[], Outlook]
+
+
 class Admission:
-    """The places, and who holds them."""
+    """The places, and who holds them.
+
+    The same request again is a *repetition* if it came before the last that the transfer has heard of its peer, and
+    another request if it came afterwards, for a client may fetch a file twice from one port. While the end is on its
+    way to the peer that cannot be known yet.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._taken = 0
-        self._held: Counter[Hashable] = Counter()
+        self._held: dict[Claim, Place] = {}
         self._by_source: Counter[Hashable] = Counter()
 
     @property
@@ -93,7 +130,7 @@ class Admission:
             return verdict
         if not self.is_allowed(arrival.peer[0]):
             return Verdict.DENIED
-        return self.judge_claim(claim_of(arrival), chance)
+        return self.judge_claim(claim_of(arrival), chance, arrival.came_ns)
 
     def is_allowed(self, host: str) -> bool:
         """Whether the networks let this address in: `deny` beats `allow`."""
@@ -102,11 +139,11 @@ class Admission:
             return False
         return not self._policy.allow or any(address in network for network in self._policy.allow)
 
-    def judge_claim(self, claim: Claim, chance: float) -> Verdict:
+    def judge_claim(self, claim: Claim, chance: float, came_ns: int = 0) -> Verdict:
         """The verdict from what is occupied alone, for any transport. Changes nothing."""
         taken = self._taken
-        if claim in self._held:
-            return Verdict.REPEATED
+        if (holder := self._held.get(claim)) is not None and not (outlook := holder.outlook()).is_before(came_ns):
+            return Verdict.UNCLEAR if outlook.stage is Stage.ENDING else Verdict.REPEATED
         if taken >= self._policy.max_sessions:
             return Verdict.FULL
         if self._by_source[claim.source] >= self._per_client:
@@ -115,23 +152,22 @@ class Admission:
             return Verdict.SHED
         return Verdict.ACCEPTED
 
-    def occupy(self, claim: Claim) -> None:
+    def occupy(self, claim: Claim, outlook: Callable[[], Outlook] = Outlook) -> Place:
         """Take a place; `release` gives it back."""
+        place = self._held[claim] = Place(claim, outlook)
         self._taken += 1
-        self._held[claim] += 1
         self._by_source[claim.source] += 1
+        return place
 
-    def release(self, claim: Claim) -> None:
+    def release(self, place: Place) -> None:
         """Give back a place that `occupy` took."""
         self._taken -= 1
-        _decrement(self._held, claim)
-        _decrement(self._by_source, claim.source)
-
-
-def _decrement(counter: Counter[Hashable], key: Hashable) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
+        if self._held.get(place.claim) is place:
+            del self._held[place.claim]
+        source = place.claim.source
+        self._by_source[source] -= 1
+        if not self._by_source[source]:
+            del self._by_source[source]
 
 
 def claim_of(arrival: Arrival) -> Claim:

@@ -2,8 +2,9 @@
 
 A child writes, the supervisor reads when somebody asks, and neither waits for the other; so a transfer costs nobody a
 system call to be watched. Rules: a slot belongs to one child from its fork until it has been waited for. Its text says
-what is under way and is empty while nothing is. A slot that is read in the middle of a write may show old counters or
-no text, never an error: whatever a child writes is taken as untrusted. More children than slots go unwatched.
+what is under way and is empty while nothing is; after the end there may be a datagram that the child has left to
+others. A slot that is read in the middle of a write may show old counters or no text, never an error: whatever a child
+writes is taken as untrusted. More children than slots go unwatched.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from blockstep_server.admission import Stage
+
 __all__ = ["Board", "Live", "Slot"]
 
 _SLOT_BYTES = 1024
@@ -22,7 +25,12 @@ _COUNTERS = struct.Struct("@QQ")
 _TEXT_LENGTH = struct.Struct("@I")
 _TEXT_LENGTH_AT = _HEAD.size - _TEXT_LENGTH.size
 _PROVEN_AT = _SLOT_BYTES - 1
-_TEXT_BYTES = _PROVEN_AT - _HEAD.size
+_STAGE_AT = _SLOT_BYTES - 2
+_LEFT_LENGTH = struct.Struct("@H")
+_LEFT_LENGTH_AT = _SLOT_BYTES - 4
+_ENDED_NS = struct.Struct("@Q")
+_ENDED_NS_AT = _SLOT_BYTES - 16
+_TEXT_BYTES = _ENDED_NS_AT - _HEAD.size
 _SLOTS_MOST = 65536
 
 
@@ -70,9 +78,39 @@ class Slot:
         """Whether `prove` was called since the slot was taken."""
         return self._memory[self._start + _PROVEN_AT] != 0
 
+    @property
+    def stage(self) -> Stage:
+        """How far the child has said that it is."""
+        return Stage(min(self._memory[self._start + _STAGE_AT], Stage.OVER))
+
+    @property
+    def ended_ns(self) -> int:
+        """When the peer's last datagram came, on the kernel's clock; 0: unknown, or not yet."""
+        return int(_ENDED_NS.unpack_from(self._memory, self._start + _ENDED_NS_AT)[0])
+
+    def reach(self, stage: Stage, ended_ns: int = 0) -> None:
+        """The child is so far."""
+        _ENDED_NS.pack_into(self._memory, self._start + _ENDED_NS_AT, ended_ns)
+        self._memory[self._start + _STAGE_AT] = stage
+
+    def leave(self, datagram_untrusted: bytes) -> None:
+        """Leave a datagram behind, for when we have been waited for; one that is too long for the slot is lost."""
+        self.end()
+        if len(datagram_untrusted) <= _TEXT_BYTES:
+            start = self._start + _HEAD.size
+            self._memory[start : start + len(datagram_untrusted)] = datagram_untrusted
+            _LEFT_LENGTH.pack_into(self._memory, self._start + _LEFT_LENGTH_AT, len(datagram_untrusted))
+
+    @property
+    def left(self) -> bytes:
+        """The datagram that was left behind, b"" if none was."""
+        (length,) = _LEFT_LENGTH.unpack_from(self._memory, self._start + _LEFT_LENGTH_AT)
+        start = self._start + _HEAD.size
+        return bytes(self._memory[start : start + min(length, _TEXT_BYTES)])
+
     def clear(self) -> None:
         """As new."""
-        self._memory[self._start + _PROVEN_AT] = 0
+        self._memory[self._start + _ENDED_NS_AT : self._start + _SLOT_BYTES] = bytes(_SLOT_BYTES - _ENDED_NS_AT)
         self.end()
 
     def end(self) -> None:

@@ -32,7 +32,7 @@ class Bodies:
         service = self.service
 
         def body(telling: Telling) -> TransferRecord:
-            if service.recorder is not None:
+            if service.recorder is not None and not arrival.noted:
                 service.recorder.note(arrival.peer, arrival.local_sockaddr(arrival.local_port), arrival.data)
             try:
                 mine = sockets or open_fresh_port(arrival, service.config.port_range, random.SystemRandom())

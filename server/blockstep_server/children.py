@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from blockstep_server.admission import Claim
+from blockstep_server.admission import Claim, Outlook, Place
 from blockstep_server.board import Board, Slot
 from blockstep_server.child import HELD_BACK, Birth, Body, live_and_exit
 from blockstep_server.report import Result, TransferRecord
 
-__all__ = ["Child", "Children", "Task", "Watcher"]
+__all__ = ["Child", "Children", "Legacy", "Task", "Watcher"]
 
 _PIPE_BYTES = 1 << 16  # what a pipe holds, so one read takes all that had been said before it
 
@@ -37,11 +37,21 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a child knows of its peer's next request: the datagram itself, b"" if it has not seen it, and when the last
+    one of its own transfer came, in ns of the kernel's clock (0: unknown).
+    """
+
+    request_untrusted: bytes = b""
+    ended_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One piece of work for one child: its place, its body, its blank record, the descriptors that it needs.
 
     `watcher` hears of its start and its end. `is_connection`: it serves transfers one after another and may wait for
-    the next.
+    the next. `afterwards` is called when its place is free again.
     """
 
     claim: Claim
@@ -50,6 +60,7 @@ class Task:
     keep_fds: tuple[int, ...] = ()
     is_connection: bool = False
     watcher: Watcher | None = None
+    afterwards: Callable[[Legacy], object] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -57,14 +68,21 @@ class Child:
     """A child and what is known about it.
 
     `record` is what it reported last, None before. `ended`: it has been waited for, and its pid may be another's.
+    `legacy` is what it has left to the listener.
     """
 
     pid: int
     task: Task
     started_s: float
     slot: Slot | None = None
+    place: Place | None = None
     record: TransferRecord | None = None
     ended: bool = False
+    legacy: Legacy = Legacy()
+
+    def outlook(self) -> Outlook:
+        """How far it is with its transfer, as far as that can be known."""
+        return Outlook() if self.slot is None else Outlook(self.slot.stage, self.slot.ended_ns)
 
     def is_proven(self) -> bool:
         """Whether its peer has shown that it is there; False where that cannot be known."""
@@ -160,6 +178,8 @@ class Children:
         for child, _ in buried:
             if child.task.watcher is not None:
                 child.task.watcher.ended(proven=child.is_proven())
+            if child.slot is not None:
+                child.legacy = Legacy(child.slot.left, child.slot.ended_ns)
             self._board.give_back(child.slot)
         return [(child, _maybe_last_words(child, status)) for child, status in buried]
 

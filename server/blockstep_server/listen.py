@@ -51,7 +51,8 @@ class Arrival:
 
     `local` is the address that was asked (for a broadcast: the one to answer from), `local_port` the listening port,
     `ifindex` the interface (0: unknown), `unicast` False if it was sent to a broadcast or multicast address, `whole`
-    False if it was longer than any request may be and has been cut.
+    False if it was longer than any request may be and has been cut. `noted`: a capture has it already.
+    `came_ns` is when it came, on the kernel's clock for SO_TIMESTAMPNS (0: unknown).
     """
 
     data: bytes
@@ -61,6 +62,8 @@ class Arrival:
     ifindex: int = 0
     unicast: bool = True
     whole: bool = True
+    noted: bool = False
+    came_ns: int = 0
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -187,6 +190,7 @@ _ADOPTABLE = frozenset(
 _LINUX = sys.platform == "linux"
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8 if _LINUX else None)
 _SO_RCVBUFFORCE = 33 if _LINUX else None
+_SO_TIMESTAMPNS = 35 if _LINUX else None
 _RECEIVE_BUFFER = 8 * 1024 * 1024
 
 
@@ -199,6 +203,9 @@ def _prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     if _IP_PKTINFO is not None and sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    if _SO_TIMESTAMPNS is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     _enlarge_receive_buffer(sock)
 
 
@@ -235,9 +242,10 @@ def _ways_out(bind: Bind, kind: socket.SocketKind, error: OSError) -> str:
 # Receiving
 
 _LONGEST = 2048  # RFC 2347 allows a request 512 bytes; what is longer than this has been cut, and `whole` says so
-_ANCILLARY = socket.CMSG_SPACE(64)
+_ANCILLARY = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
 _IN_PKTINFO = struct.Struct("@i4s4s")
 _IN6_PKTINFO = struct.Struct("@16sI")
+_TIMESPEC = struct.Struct("@qq")
 
 
 def receive_request(sock: socket.socket) -> Arrival | None:
@@ -249,7 +257,8 @@ def receive_request(sock: socket.socket) -> Arrival | None:
     own = sock.getsockname()
     local, ifindex, unicast = next(_asked(ancillary), (str(own[0]), 0, True))
     local = unmapped((local, 0))[0]
-    return Arrival(data, unmapped(peer), local, own[1], ifindex, unicast, not flags & socket.MSG_TRUNC)
+    whole = not flags & socket.MSG_TRUNC
+    return Arrival(data, unmapped(peer), local, own[1], ifindex, unicast, whole, came_ns=next(_came_ns(ancillary), 0))
 
 
 def _asked(ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[str, int, bool]]:
@@ -261,3 +270,10 @@ def _asked(ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[str, int, 
         elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
             asked, ifindex = _IN6_PKTINFO.unpack_from(payload)
             yield socket.inet_ntop(socket.AF_INET6, asked), ifindex, asked[0] != 0xFF
+
+
+def _came_ns(ancillary: list[tuple[int, int, bytes]]) -> Iterator[int]:
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(payload) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(payload)
+            yield seconds * 1_000_000_000 + nanoseconds

@@ -11,6 +11,7 @@ transfers (it would, if the flag were set before it chooses). No protocol here: 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from random import Random
 from blockstep_server.listen import Arrival, receive_request
 from blockstep_server.values import PortRange
 
-__all__ = ["NoPortLeft", "ReplySockets", "open_fresh_port", "open_single_port"]
+__all__ = ["NoPortLeft", "ReplySockets", "open_fresh_port", "open_single_port", "unread"]
 
 
 class NoPortLeft(OSError):
@@ -61,6 +62,18 @@ def open_single_port(listener: socket.socket, arrival: Arrival) -> tuple[ReplySo
     except BaseException:
         hot.close()
         raise
+
+
+def unread(hot: socket.socket) -> list[Arrival]:
+    """What a hot socket on the listener's port still holds when its transfer has ended: it belongs to the listener.
+
+    From this call on the peer's datagrams go to the listener, so that none falls between two owners: connected to
+    itself, the socket hears nobody and keeps what it has.
+    """
+    hot.setblocking(False)  # the child has made it wait, and that is the socket's, not the descriptor's
+    with contextlib.suppress(OSError):
+        hot.connect(hot.getsockname())
+    return list(_queued(hot))
 
 
 def open_fresh_port(arrival: Arrival, ports: PortRange | None, rng: Random) -> ReplySockets:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +45,7 @@ from blockstep_server.upload_policy import UploadPolicy
 __all__ = ["describe_sandbox", "start"]
 
 _LOWEST_FREE_PORT = 1024
+_OTHER_DESCRIPTORS = 64
 _CONTROL_MODE = 0o600
 _CONTROL_BACKLOG = 16
 _BOARD_AT_LEAST = 1024
@@ -56,6 +58,8 @@ def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], Serv
     """
     with contextlib.ExitStack() as cleanup:
         identity = privileges.wanted(config.user)
+        if config.single_port:
+            _make_room_for_descriptors(config.max_sessions)
         doors = open_doors(config, _tls_context(config), cleanup)
         control = None
         if config.control is not None:
@@ -78,6 +82,15 @@ def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], Serv
         if control is not None:
             cleanup.enter_context(contextlib.closing(Control(control, server.supervisor, server.commands)))
         return server.run()
+
+
+def _make_room_for_descriptors(sessions: int) -> None:
+    """On a shared port we keep a socket for each transfer, and the usual limit is 1024 descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sessions + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        attainable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (attainable, hard))
 
 
 def describe_sandbox(config: ServerConfig) -> list[str]:

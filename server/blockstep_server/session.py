@@ -24,9 +24,10 @@ from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import Role
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import ErrorPacket, Opcode, Request, ack_bytes, parse_request_untrusted
-from blockstep.transport.pump import Pump, ring_for, run_receiver, run_sender
+from blockstep.transport.pump import Milestone, Pump, ring_for, run_receiver, run_sender
 from blockstep.transport.recording import endpoint_for
 from blockstep.transport.udp import Endpoint
+from blockstep_server.admission import Stage
 from blockstep_server.clerk import Account, Service
 from blockstep_server.config import ServerConfig
 from blockstep_server.reply import ReplySockets
@@ -52,7 +53,9 @@ def serve_request(
     """
     endpoint = endpoint_for(sockets.hot, sockets.stray, service.recorder)
     try:
-        return _Session(endpoint, service, Account(blank, telling, clock=clock), clock).serve(request_untrusted)
+        account = Account(blank, telling, clock=clock)
+        session = _Session(endpoint, service, account, clock, shares_port=sockets.stray is None)
+        return session.serve(request_untrusted)
     finally:
         endpoint.close()
 
@@ -60,26 +63,35 @@ def serve_request(
 class _Session:
     """What is known about one request so far."""
 
-    def __init__(self, endpoint: Endpoint, service: Service, account: Account, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, service: Service, account: Account, clock: Callable[[], float], *, shares_port: bool
+    ) -> None:
         self._endpoint = endpoint
         self._service = service
         self._account = account
         self._clock = clock
+        self._shares_port = shares_port
         self._agreed = Agreed()
+        self._over = False
         self._pump: Pump | None = None
 
     def serve(self, request_untrusted: bytes) -> TransferRecord:
         """Serve the request to its end, whichever that is."""
+        failure: RemoteError | TransferFailed | None = None
         try:
             self._serve(request_untrusted)
         except RemoteError as error:
+            self._is_over()
             self._refuse(error)
-            return self._ended(error)
-        except TransferFailed as failure:
-            return self._ended(failure)
+            failure = error
+        except TransferFailed as error:
+            failure = error
         except OSError as error:
-            return self._ended(TransferFailed(End.PEER_GONE, f"the network failed: {error.strerror}"))
-        return self._ended()
+            failure = TransferFailed(End.PEER_GONE, f"the network failed: {error.strerror}")
+        self._is_over()
+        if self._shares_port and self._pump is not None and self._pump.machine.next_request:
+            self._account.left(self._pump.machine.next_request)
+        return self._ended(failure)
 
     def _ended(self, failure: RemoteError | TransferFailed | None = None) -> TransferRecord:
         pump = self._pump
@@ -131,11 +143,31 @@ class _Session:
 
     def _pump_for(self, machine: Machine) -> Pump:
         self._account.began()
+        self._endpoint.arrived_ns()  # from now on the kernel takes note
         if self._service.config.strict_source:
             machine.unproven_sends = 1
         max_time_s = self._service.config.max_time_s
-        self._pump = Pump(self._endpoint, machine, clock=self._clock, progress=self._progress, max_time_s=max_time_s)
+        self._pump = Pump(
+            self._endpoint,
+            machine,
+            clock=self._clock,
+            progress=self._progress,
+            on_milestone=self._reach,
+            max_time_s=max_time_s,
+        )
         return self._pump
+
+    def _reach(self, milestone: Milestone) -> None:
+        if milestone is Milestone.ALL_SENT:
+            self._account.reached(Stage.ENDING)
+        else:
+            self._is_over()
+
+    def _is_over(self) -> None:
+        if not self._over:
+            self._over = True
+            # Of a peer that has said nothing but its request everything comes later.
+            self._account.reached(Stage.OVER, self._endpoint.arrived_ns() or 1)
 
     def _progress(self, done_bytes: int, resends: int) -> None:
         if self._pump is not None and self._pump.machine.proven:

@@ -150,7 +150,7 @@ class Supervisor:
     def spawn(self, task: Task) -> Child:
         """Fork a child for `task` and hold its place until it has ended. OSError if the system has no room for it."""
         child = self.children.fork(task, self.clock())
-        self.admission.occupy(task.claim)
+        child.place = self.admission.occupy(task.claim, child.outlook)
         return child
 
     def refuse(self, reason: str, source: str) -> None:
@@ -233,9 +233,11 @@ class Supervisor:
 
     def _reap(self) -> None:
         for child, record in self.children.reap():
-            self.admission.release(child.task.claim)
+            if child.place is not None:
+                self.admission.release(child.place)
             if record is not None:
                 self._account(child, record)
+            child.task.afterwards(child.legacy)
 
     def _account(self, child: Child, record: TransferRecord) -> None:
         """A request has ended; its child may live on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from blockstep_server.admission import Stage
 from blockstep_server.board import Slot
 from blockstep_server.report import TransferRecord
 
@@ -37,6 +38,16 @@ class Telling:
         """The peer is where its packets say. May be called again."""
         if self._slot is not None:
             self._slot.prove()
+
+    def reached(self, stage: Stage, ended_ns: int = 0) -> None:
+        """How far the transfer is, before the peer can know; `ended_ns` is when the peer's last datagram came."""
+        if self._slot is not None:
+            self._slot.reach(stage, ended_ns)
+
+    def left(self, datagram_untrusted: bytes) -> None:
+        """This datagram of the peer's is not for us. Said after all else but `ended`."""
+        if self._slot is not None:
+            self._slot.leave(datagram_untrusted)
 
     def ended(self, record: TransferRecord) -> None:
         """A request has ended, whether or not anything had begun."""

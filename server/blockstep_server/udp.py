@@ -3,6 +3,9 @@
 Decided here: how much is done for each wake-up, and what happens in which order between the arrival and the fork. In
 single-port mode the parent makes the reply socket, so that the kernel sorts out the client's datagrams from then on;
 otherwise the child makes its own, on a fresh port.
+
+A client may ask for the next file from the same port (tftp-hpa's does, for a whole session), and be faster than our
+child can end: its request then waits until that child has ended.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ import random
 import socket
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from blockstep_server.admission import Claim, Verdict, claim_of
 from blockstep_server.child import Body
-from blockstep_server.children import Task
+from blockstep_server.children import Legacy, Task
 from blockstep_server.listen import Arrival, host_port, receive_request
 from blockstep_server.loops import OwnPorts
-from blockstep_server.reply import ReplySockets, open_single_port
+from blockstep_server.reply import ReplySockets, open_single_port, unread
 from blockstep_server.report import TransferRecord
 from blockstep_server.supervisor import Host
 from blockstep_server.suspicion import Suspicion
@@ -28,7 +33,7 @@ MakeBody = Callable[[Arrival, ReplySockets | None], Body]
 """What a child shall do about an arrival. Without reply sockets it makes them itself."""
 
 _BATCH = 32  # forks between two looks at the rest of the world: about 40 ms
-_QUIET = frozenset({Verdict.NOT_A_REQUEST, Verdict.REPEATED})
+_QUIET = frozenset({Verdict.NOT_A_REQUEST, Verdict.REPEATED, Verdict.UNCLEAR})
 
 
 class UdpListener:
@@ -54,7 +59,9 @@ class UdpListener:
         self._suspicion = suspicion
         self._own_ports = own_ports
         self._chance = chance
+        self._closed = False
         self._handed_back: deque[Arrival] = deque()
+        self._kept: dict[Claim, Arrival] = {}  # never more than there are places
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -62,6 +69,7 @@ class UdpListener:
 
     def close(self) -> None:
         """Stop listening; what waits in the socket is not served."""
+        self._closed = True
         self._sock.close()
 
     def handle_readable(self) -> None:
@@ -71,10 +79,13 @@ class UdpListener:
             if arrival is None:
                 return
             self._try(arrival)
-            while self._handed_back:
-                self._try(self._handed_back.popleft())
 
     def _try(self, arrival: Arrival) -> None:
+        self._try_one(arrival)
+        while self._handed_back:
+            self._try_one(self._handed_back.popleft())
+
+    def _try_one(self, arrival: Arrival) -> None:
         try:
             self._take(arrival)
         except OSError as error:  # no descriptor, no process, no route: this one is not served, the next may be
@@ -84,6 +95,8 @@ class UdpListener:
         claim = claim_of(arrival)
         verdict = self._judge(arrival, claim)
         if verdict is not Verdict.ACCEPTED:
+            if verdict is Verdict.UNCLEAR:
+                self._kept[claim] = arrival
             if verdict not in _QUIET:
                 self._host.refuse(verdict.value, host_port(arrival.peer))
             return
@@ -94,8 +107,9 @@ class UdpListener:
         self._handed_back.extend(handed_back)
         try:
             self._spawn(arrival, claim, sockets)
-        finally:
+        except OSError:
             sockets.close()
+            raise
 
     def _judge(self, arrival: Arrival, claim: Claim) -> Verdict:
         verdict = self._host.admission.judge(arrival, self._chance())
@@ -109,7 +123,22 @@ class UdpListener:
         keep_fds = self._keep_fds + (sockets.fds() if sockets else ())
         body = self._make_body(arrival, sockets)
         watcher = None if self._suspicion is None else self._suspicion.case(claim)
-        self._host.spawn(Task(claim, body, blank_record(arrival), keep_fds, watcher=watcher))
+        afterwards = partial(self._follow_up, claim, arrival, sockets)
+        self._host.spawn(Task(claim, body, blank_record(arrival), keep_fds, watcher=watcher, afterwards=afterwards))
+
+    def _follow_up(self, claim: Claim, arrival: Arrival, sockets: ReplySockets | None, legacy: Legacy) -> None:
+        """Serve what the peer has asked for while its transfer before came to an end."""
+        asked: list[Arrival] = []
+        if legacy.request_untrusted:
+            asked.append(replace(arrival, data=legacy.request_untrusted, noted=True))
+        if sockets is not None:
+            asked += unread(sockets.hot)
+            sockets.close()
+        kept = self._kept.pop(claim, None)
+        if kept is not None and 0 < legacy.ended_ns < kept.came_ns:
+            asked.append(kept)
+        for each in asked if not self._closed else ():
+            self._try(each)
 
 
 def blank_record(arrival: Arrival) -> TransferRecord:

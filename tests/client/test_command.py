@@ -64,11 +64,10 @@ def test_help_shows_the_conventions(command: click.Command) -> None:
 
 
 def test_the_defaults_of_the_flags_are_those_of_the_settings() -> None:
-    defaults = {parameter.name: parameter.default for parameter in get.params}
+    defaults = get.make_context("get", ["h:a"]).params
     settings = Settings()
-    assert defaults["windowsize"] == settings.windowsize
-    assert settings.blksize is None
-    assert defaults["retries"] == settings.retries
+    for name in ("windowsize", "blksize", "retries"):
+        assert defaults[name] == getattr(settings, name)
 
 
 def run_python(code: str, *arguments: str, stderr: int, directory: Path) -> str:

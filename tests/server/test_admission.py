@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blockstep_server.admission import Admission, Policy, Verdict, claim_of
+from blockstep_server.admission import Admission, Outlook, Policy, Stage, Verdict, claim_of
 from blockstep_server.listen import Arrival, SockAddr
 from blockstep_server.values import Network
 
@@ -134,12 +134,40 @@ def test_the_same_words_of_the_same_asker_are_one_request(changes: dict[str, Any
 
 def test_a_place_comes_back() -> None:
     admission = Admission(Policy(max_sessions=1))
-    claim = claim_of(ARRIVAL)
-    admission.occupy(claim)
+    place = admission.occupy(claim_of(ARRIVAL))
     assert admission.judge(ARRIVAL, 0.9) is Verdict.REPEATED
-    admission.release(claim)
+    admission.release(place)
     assert len(admission) == 0
     assert admission.judge(ARRIVAL, 0.9) is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("outlook", "came_ns", "verdict"),
+    [
+        (Outlook(Stage.BUSY), 9, Verdict.REPEATED),
+        (Outlook(Stage.ENDING), 9, Verdict.UNCLEAR),
+        (Outlook(Stage.OVER, 8), 7, Verdict.REPEATED),
+        (Outlook(Stage.OVER, 8), 9, Verdict.ACCEPTED),
+        (Outlook(Stage.OVER, 0), 9, Verdict.REPEATED),
+        (Outlook(Stage.OVER, 8), 0, Verdict.REPEATED),
+    ],
+)
+def test_what_comes_again_after_the_end_is_new(outlook: Outlook, came_ns: int, verdict: Verdict) -> None:
+    admission = Admission(Policy(max_sessions=9))
+    admission.occupy(claim_of(ARRIVAL), lambda: outlook)
+    assert admission.judge(replace(ARRIVAL, came_ns=came_ns), 0.0) is verdict
+
+
+def test_the_place_of_one_that_is_over_does_not_make_the_next_one_free() -> None:
+    admission = Admission(Policy(max_sessions=9))
+    first = admission.occupy(claim_of(ARRIVAL), lambda: Outlook(Stage.OVER, 1))
+    second = admission.occupy(claim_of(ARRIVAL))
+    later = replace(ARRIVAL, came_ns=9)
+    admission.release(first)
+    assert admission.judge(later, 0.0) is Verdict.REPEATED
+    admission.release(second)
+    assert admission.judge(later, 0.0) is Verdict.ACCEPTED
+    assert len(admission) == 0
 
 
 def test_judging_changes_nothing() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from random import Random
@@ -8,7 +9,7 @@ from random import Random
 import pytest
 
 from blockstep_server.listen import Arrival, open_udp, receive_request
-from blockstep_server.reply import NoPortLeft, open_fresh_port, open_single_port
+from blockstep_server.reply import NoPortLeft, open_fresh_port, open_single_port, unread
 from blockstep_server.values import Bind, PortRange
 
 WAYS = pytest.mark.parametrize("bind", ["127.0.0.1", "0.0.0.0", "::1", "::"])
@@ -185,4 +186,17 @@ def test_a_peer_that_is_gone_does_not_hurt(scene: Scene) -> None:
     with pytest.raises(ConnectionRefusedError):
         sockets.hot.recv(100)
     sockets.close()
+    sockets.close()
+
+
+@WAYS
+def test_from_one_owner_to_the_next_no_datagram_is_lost(scene: Scene) -> None:
+    """What is in the socket of a transfer that has ended belongs to the listener, which hears the peer from then on."""
+    sockets, _ = open_single_port(scene.listener, scene.arrival)
+    os.set_blocking(sockets.hot.fileno(), True)  # as an `Endpoint` of the child does
+    scene.client.sendto(b"before", (scene.loopback, scene.port))
+    assert [arrival.data for arrival in unread(sockets.hot)] == [b"before"]
+    scene.client.sendto(b"after", (scene.loopback, scene.port))
+    assert received(sockets.hot) == []
+    assert received(scene.listener) == [b"after"]
     sockets.close()

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from blockstep_server.admission import Admission, Policy, Verdict
-from blockstep_server.children import Task
+from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Stage, Verdict
+from blockstep_server.children import Legacy, Task
 from blockstep_server.listen import Arrival, open_udp
 from blockstep_server.loops import OwnPorts
 from blockstep_server.reply import ReplySockets
@@ -17,7 +18,8 @@ from blockstep_server.suspicion import Bounds, Suspicion
 from blockstep_server.udp import UdpListener
 from blockstep_server.values import Bind, parse_network
 
-REQUEST = b"\0\1file\0octet\0"
+REQUEST, OTHER = b"\0\1file\0octet\0", b"\0\1other\0octet\0"
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h
 
 
 class FakeSupervisor:
@@ -28,12 +30,18 @@ class FakeSupervisor:
         self.tasks: list[Task] = []
         self.refusals: list[tuple[str, str]] = []
         self.fails: OSError | None = None
+        self.outlook: Callable[[], Outlook] = Outlook
+        self.places: dict[Claim, Place] = {}
 
     def spawn(self, task: Task) -> None:
         if self.fails is not None:
             raise self.fails
-        self.admission.occupy(task.claim)
+        self.places[task.claim] = self.admission.occupy(task.claim, self.outlook)
         self.tasks.append(task)
+
+    def end(self, task: Task, legacy: Legacy | None = None) -> None:
+        self.admission.release(self.places[task.claim])
+        task.afterwards(legacy or Legacy())
 
     def refuse(self, reason: str, source: str) -> None:
         self.refusals.append((reason, source))
@@ -51,6 +59,7 @@ class Scene:
         (self.sock,) = open_udp(Bind("127.0.0.1", 0), 0)
         self.supervisor = FakeSupervisor(Policy(**{"max_sessions": 1000, **policy}))
         self.sockets: list[ReplySockets | None] = []
+        self.arrivals: list[Arrival] = []
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.client.bind(("127.0.0.1", 0))
         self.listener = UdpListener(
@@ -66,6 +75,7 @@ class Scene:
 
     def _make_body(self, arrival: Arrival, sockets: ReplySockets | None) -> Any:
         self.sockets.append(sockets)
+        self.arrivals.append(arrival)
         return lambda: TransferRecord(peer=str(arrival.peer))
 
     def send(self, *datagrams: bytes) -> None:
@@ -75,6 +85,9 @@ class Scene:
     def close(self) -> None:
         self.listener.close()
         self.client.close()
+        for sockets in self.sockets:
+            if sockets is not None:
+                sockets.close()
 
 
 @pytest.fixture
@@ -100,13 +113,71 @@ def test_a_request_becomes_a_task(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scene", [{"single_port": True}], indirect=True)
-def test_on_a_single_port_the_child_keeps_the_socket_and_the_parent_does_not(scene: Scene) -> None:
+def test_on_a_single_port_what_the_child_has_not_read_is_served_afterwards(scene: Scene) -> None:
     scene.send(REQUEST)
     scene.listener.handle_readable()
     (task,), (sockets,) = scene.supervisor.tasks, scene.sockets
-    assert len(task.keep_fds) == 2
+    assert sockets is not None
+    assert sockets.hot.fileno() in task.keep_fds
+    scene.send(b"\0\4\0\1", OTHER)
+    scene.listener.handle_readable()
+    assert len(scene.supervisor.tasks) == 1, "both are in the child's socket"
+    scene.supervisor.end(task)
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
+    assert sockets.hot.fileno() == -1
+
+
+@pytest.mark.parametrize("scene", [{"single_port": True}], indirect=True)
+def test_a_socket_of_a_task_that_nobody_takes_is_closed(scene: Scene) -> None:
+    scene.supervisor.fails = OSError(errno.EAGAIN, "no room")
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    (sockets,) = scene.sockets
     assert sockets is not None
     assert sockets.hot.fileno() == -1
+
+
+def test_what_a_child_has_read_and_could_not_serve_is_served_afterwards(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(OTHER))
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
+    assert [arrival.noted for arrival in scene.arrivals] == [False, True]
+
+
+@pytest.mark.parametrize(("ended_in_ns", "served"), [(-1, 2), (1, 1), (None, 1)], ids=["before", "after", "unknown"])
+def test_a_request_again_at_the_end_is_served_if_it_came_after_it(
+    scene: Scene, ended_in_ns: int | None, served: int
+) -> None:
+    scene.supervisor.outlook = lambda: Outlook(Stage.ENDING)
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.send(REQUEST)
+    came_ns = receive_ns(scene)
+    scene.listener.handle_readable()
+    assert len(scene.supervisor.tasks) == 1
+    legacy = Legacy() if ended_in_ns is None else Legacy(ended_ns=came_ns + ended_in_ns)
+    scene.supervisor.end(scene.supervisor.tasks[0], legacy)
+    assert len(scene.supervisor.tasks) == served
+    assert scene.supervisor.refusals == []
+
+
+def receive_ns(scene: Scene) -> int:
+    """When the datagram that waits at the listener came."""
+    _, ancillary, _, _ = scene.sock.recvmsg(2048, 256, socket.MSG_PEEK)
+    (stamp,) = (payload for level, kind, payload in ancillary if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS))
+    seconds, nanoseconds = struct.unpack("@qq", stamp)
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
+@pytest.mark.parametrize("scene", [{"single_port": True}, {"single_port": False}], indirect=True)
+def test_after_a_stop_nothing_is_served_that_was_left(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.listener.close()
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(OTHER))
+    assert len(scene.supervisor.tasks) == 1
+    assert all(sockets is None or sockets.hot.fileno() == -1 for sockets in scene.sockets)
 
 
 def test_one_wake_up_does_a_bounded_amount_of_work(scene: Scene) -> None:

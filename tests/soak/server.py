@@ -22,10 +22,10 @@ from blockstep.protocol.wire import ErrorPacket, Opcode, parse_request_untrusted
 from blockstep_lab.drivers import SendDriver
 from blockstep_lab.parties import LISTENER, Party, Plan, served
 from blockstep_lab.simnet import Send, SimAddress, SimNet
-from blockstep_server.admission import Admission, Claim, Policy
+from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Stage
 from blockstep_server.board import Board, Slot
 from blockstep_server.child import Body
-from blockstep_server.children import Task
+from blockstep_server.children import Legacy, Task
 from blockstep_server.clerk import Account
 from blockstep_server.listen import Arrival
 from blockstep_server.reply import ReplySockets
@@ -109,6 +109,7 @@ class SimChild(Troubled):
         self.slot = slot
         self.peer = cast(SimAddress, task.body.arrival.peer)
         self.address: SimAddress | None = None
+        self.place: Place | None = None
         self.record: TransferRecord | None = None
         self.sent_content: bytes | None = None
         self._server = server
@@ -120,6 +121,10 @@ class SimChild(Troubled):
     def is_proven(self) -> bool:
         """As `blockstep_server.children.Child`."""
         return self.slot is not None and self.slot.proven
+
+    def outlook(self) -> Outlook:
+        """As that, too."""
+        return Outlook() if self.slot is None else Outlook(self.slot.stage, self.slot.ended_ns)
 
     def next_deadline(self) -> float | None:
         """Also the moment in which the supervisor waits for it."""
@@ -172,6 +177,10 @@ class SimChild(Troubled):
         driver = self.party.driver
         if driver is not None and driver.machine.proven:
             self._account.proven()
+        if self.party.finished or self.party.delivered_at is not None:
+            self._account.reached(Stage.OVER)
+        elif isinstance(driver, SendDriver) and driver.sender.all_sent:
+            self._account.reached(Stage.ENDING)
         if not self.party.finished or self._end_at is not None:
             return
         error = self.party.error
@@ -212,7 +221,11 @@ class SimServer:
         self._chance = chance
         self._socket = _Socket()
         self._listener = UdpListener(
-            cast(Any, self._socket), self, self._make_body, suspicion=self.suspicion, chance=chance.random
+            cast(Any, self._socket),
+            self,
+            self._make_body,
+            suspicion=self.suspicion,
+            chance=chance.random,
         )
 
     # What the network drives
@@ -251,7 +264,7 @@ class SimServer:
         self.living.append(child)
         if task.watcher is not None:
             task.watcher.started(child.is_proven)
-        self.admission.occupy(task.claim)
+        child.place = self.admission.occupy(task.claim, child.outlook)
         self.claims.add(task.claim)
         self._check_places(child)
         return child
@@ -272,9 +285,11 @@ class SimServer:
         if child.task.watcher is not None:
             child.task.watcher.ended(proven=child.is_proven())
         self.board.give_back(child.slot)
-        self.admission.release(child.task.claim)
+        if child.place is not None:
+            self.admission.release(child.place)
         obituary = replace(child.task.blank, result=Result.CRASHED, detail="killed by signal 9", status=137)
         self.tally.add(child.record or obituary)
+        child.task.afterwards(Legacy())
 
     def _make_body(self, arrival: Arrival, _sockets: ReplySockets | None) -> Body:
         return _Work(arrival)
@@ -292,6 +307,6 @@ class SimServer:
         half_open = [child for child in own if not child.is_proven()]
         if len(half_open) > bounds.half_open_per_client:
             raise Violation(f"{len(half_open)} half-open transfers of {source}")
-        claims = [child.task.claim for child in self.living]
+        claims = [child.task.claim for child in self.living if child.outlook().stage is not Stage.OVER]
         if len(set(claims)) < len(claims):
             raise Violation("one request has two children")

@@ -11,7 +11,7 @@ from blockstep.protocol.machine import Machine
 from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.states import State
 from blockstep_lab.drivers import ReceiveDriver
-from blockstep_server.admission import Admission, Claim
+from blockstep_server.admission import Admission, Place
 from blockstep_server.board import Board
 from soak.ends import Troubled
 from soak.rules import broken
@@ -84,9 +84,9 @@ def test_a_last_ack_before_the_disk_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_place_that_is_not_given_back_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     release = Admission.release
 
-    def forgetful(self: Admission, claim: Claim) -> None:
-        if hash(claim.words) % 8:
-            release(self, claim)
+    def forgetful(self: Admission, place: Place) -> None:
+        if hash(place.claim.words) % 8:
+            release(self, place)
 
     monkeypatch.setattr(Admission, "release", forgetful)
     assert any("place" in each for each in complaints_of("a leaked place"))

@@ -63,10 +63,16 @@ class ForeignClient:
         """Send. As `get`."""
         self._run(self.put_words(Errand(*address, remote, local, mode, self.options)))
 
-    def _run(self, words: Sequence[str]) -> None:
+    def session(self, address: tuple[str, int], lines: Sequence[str], folder: Path) -> None:
+        """Say these lines to tftp-hpa's client, or who is like it, in `folder`. It uses one port for all of them."""
+        host, port = address
+        self._run([host, str(port)], "".join(f"{line}\n" for line in ("mode binary", *lines, "quit")), folder)
+
+    def _run(self, words: Sequence[str], typed: str = "", folder: Path | None = None) -> None:
         done = subprocess.run(
             [peer_path(self.program), *words],
-            stdin=subprocess.DEVNULL,
+            input=typed.encode(),
+            cwd=folder,
             capture_output=True,
             timeout=PATIENCE_S,
             check=False,

@@ -12,13 +12,14 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from blockstep.transport.atomic import HIDDEN_PREFIX
-from support.supervised import Supervised
+from support.supervised import DEADLINE_S, Supervised
 
 __all__ = ["HAS_IPV6", "RunningServer", "own_loopback_host", "running_server"]
 
@@ -103,6 +104,13 @@ class RunningServer(Supervised):
         while self.children():
             self.await_event("transfer")
 
+    def _await_idle_descriptors(self) -> None:
+        """What a transfer held is closed a moment after its child has been waited for."""
+        until = time.monotonic() + DEADLINE_S
+        while (descriptors := self.descriptors()) != self.idle_descriptors:
+            assert time.monotonic() < until, f"{descriptors} are open where {self.idle_descriptors} were"
+            time.sleep(0.001)
+
     def dropped_by_kernel(self) -> int:
         """Datagrams that found its first listening socket full."""
         port = f":{self.address[1]:04X}"
@@ -117,7 +125,7 @@ class RunningServer(Supervised):
     def stop_and_check(self, root: Path, *, status: int = 0) -> None:
         """Stop it and look at what it leaves: AssertionError if that is anything."""
         self.await_idle()
-        assert self.descriptors() == self.idle_descriptors, "a descriptor is left"
+        self._await_idle_descriptors()
         self.process.send_signal(signal.SIGTERM)
         broken = [event for event in self.events() if event["event"] == "traceback"]
         assert not broken, broken

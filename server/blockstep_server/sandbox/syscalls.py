@@ -4,7 +4,7 @@ Decided here: the allow-lists. Three kinds of child have one each: `READER` and 
 need when the list comes into force, `CONNECTION` opens files again and again below the root. A list has what Python and
 the C library do on their own account (memory, signals, clocks), what moves a transfer, and nothing that opens, starts,
 connects or changes rights. Arguments are looked at where one call is many: no memory becomes executable, of `ioctl`
-there is FIONBIO only.
+there is FIONBIO, and the one that says when a datagram came.
 
 The numbers: x86_64 from its table, aarch64 from the generic one (None: that machine does not have the call).
 """
@@ -130,7 +130,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 _PROT_EXEC = 4
 _NOT_EXECUTABLE = Check(2, (0,), mask=_PROT_EXEC)
 _AT_EMPTY_PATH = 0x1000
-_FIONBIO = 0x5421
+_FIONBIO, _SIOCGSTAMPNS = 0x5421, 0x8907
 _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 1, 2, 3, 4, 1030
 # Level and option: SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_RCVTIMEO, SO_SNDTIMEO, SO_SNDBUFFORCE, SO_RCVBUFFORCE;
 # TCP_NODELAY and the TCP_KEEP options; UDP_SEGMENT and UDP_GRO. One list for all levels: TCP and UDP have few options.
@@ -160,7 +160,7 @@ _MOVING: Checks = {
     "newfstatat": (Check(3, (_AT_EMPTY_PATH,), mask=_AT_EMPTY_PATH),),
     "statx": (Check(2, (_AT_EMPTY_PATH,), mask=_AT_EMPTY_PATH),),
     "setsockopt": (Check(1, (_SOL_SOCKET, _IPPROTO_TCP, _IPPROTO_UDP)), Check(2, _SOCKET_OPTIONS)),
-    "ioctl": (Check(1, (_FIONBIO,)),),
+    "ioctl": (Check(1, (_FIONBIO, _SIOCGSTAMPNS)),),
     "fcntl": (Check(1, (_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC)),),
 }
 _WRITING: Checks = _free(

@@ -478,8 +478,10 @@ def test_a_write_begins_with_data(opening: bytes, name: str) -> None:
         -> ACK 5
         == dallying
         <- REQUEST
+        == done
     """)
     assert received(play) == content_of(5, 5)
+    assert play.driver.machine.next_request[:2] == b"\0\1"
 
 
 def test_a_write_whose_first_block_is_lost() -> None:

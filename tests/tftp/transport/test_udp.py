@@ -282,3 +282,19 @@ def test_closing_twice_is_once(sockets: Sockets) -> None:
     endpoint.close()
     endpoint.close()
     assert sockets[0].fileno() == -1
+
+
+def test_when_a_datagram_came_is_the_kernel_s_word(sockets: Sockets) -> None:
+    """And not when it was read. The first call has nothing to tell."""
+    ours, peer = sockets
+    with contextlib.closing(Endpoint(ours)) as endpoint:
+        assert endpoint.arrived_ns() == 0
+        times = []
+        for _ in range(2):
+            peer.send(b"datagram")
+            before = time.time_ns()
+            time.sleep(0.001)
+            assert arrived(endpoint, 8) == b"datagram"
+            times.append((endpoint.arrived_ns(), before))
+    (first, before_first), (second, before_second) = times
+    assert 0 < first <= before_first < second <= before_second

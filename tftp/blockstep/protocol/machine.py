@@ -70,6 +70,7 @@ class Machine(ABC):
         self._opening = opening
         self._opening_due = opening is not None
         self.unproven_sends = UNPROVEN_SENDS
+        self.next_request = b""  # the peer's, if it came when all was over
         self._unproven_resends = 0
         self._progress_at = now
         self._wait_from = now
@@ -167,6 +168,8 @@ class Machine(ABC):
         except RemoteError:
             self._offended()
             raise
+        if isinstance(packet, Request) and self.finished:
+            self.next_request = bytes(datagram_untrusted)
         if isinstance(packet, ErrorPacket):
             said = printable_untrusted(packet.message) or "no text"
             raise TransferFailed(End.PEER_ERROR, said, packet.code)

@@ -79,7 +79,8 @@ TABLE: dict[Role, dict[State, dict[Input, State]]] = {
         _S.OFFERED: {**_ENDS, _I.REQUEST: _S.OFFERED, _I.DATA: _S.OFFERED, _I.FIRST: _S.MOVING},
         _S.MOVING: {**_ENDS, _I.REQUEST: _S.MOVING, _I.DATA: _S.MOVING, _I.LAST: _S.DALLYING},
         _S.DALLYING: {
-            _I.REQUEST: _S.DALLYING,
+            # Whoever asks anew has had our last ACK.
+            _I.REQUEST: _S.DONE,
             _I.DATA: _S.DALLYING,
             _I.ERROR: _S.DONE,
             _I.QUIET: _S.DONE,

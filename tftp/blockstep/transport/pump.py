@@ -11,6 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
+from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -40,11 +41,19 @@ class Progress(Protocol):
         """`done_bytes` of the file have been acknowledged (sender) or written (receiver)."""
 
 
+class Milestone(Enum):
+    """How far a transfer has come."""
+
+    ALL_SENT = "the last block goes out"
+    DELIVERED = "the file is whole at its destination"
+
+
 class Pump:
     """What the two directions share: clock, limits, reports and the end.
 
     `delivered_at` is the time on the clock at which the file was known to be whole at its destination; what comes after
-    it is courtesy to a peer that may have missed our last ACK.
+    it is courtesy to a peer that may have missed our last ACK. `on_milestone` is told in time: before the peer
+    can know. It may be told more than once.
     """
 
     def __init__(
@@ -54,15 +63,22 @@ class Pump:
         *,
         clock: Callable[[], float] = time.monotonic,
         progress: Progress | None = None,
+        on_milestone: Callable[[Milestone], object] = lambda _: None,
         max_time_s: float | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.machine = machine
         self.clock = clock
         self._progress = progress
+        self.reach = on_milestone
         self.chores_at = 0.0
         self.delivered_at: float | None = None
         self._expires_at = clock() + max_time_s if max_time_s else math.inf
+
+    def deliver(self, now: float) -> None:
+        """The file is whole at its destination."""
+        self.delivered_at = now
+        self.reach(Milestone.DELIVERED)
 
     def wait_s(self, now: float) -> float:
         """How long the endpoint may wait for the peer."""
@@ -152,6 +168,8 @@ def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
         if sender.state is State.OFFERED and (packet := sender.poll_opening(now)) is not None:
             endpoint.send(packet)
         while (run := sender.poll_send(now, endpoint.max_segments)) is not None:
+            if sender.all_sent:
+                pump.reach(Milestone.ALL_SENT)
             endpoint.send_burst(view, *run)
         if sender.wants_load:
             _load(sender, source, LOAD_BYTES)
@@ -164,7 +182,7 @@ def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
             sender.handle_deadline(now)
         if now >= pump.chores_at:
             pump.chores(now, sender.acknowledged_bytes)
-    pump.delivered_at = now
+    pump.deliver(now)
 
 
 def _load(sender: Sender, source: Source, at_most_bytes: int) -> None:
@@ -198,8 +216,9 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
             intake.take(got, stride, now)
             if receiver.complete and not receiver.delivered:
                 intake.sink.commit()
-                pump.delivered_at = clock()
-                receiver.settled(pump.delivered_at)
+                now = clock()
+                pump.deliver(now)
+                receiver.settled(now)
         if receiver.finished:
             return
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -41,6 +42,10 @@ STRAYS_ANSWERED = 64
 LOOKS = 50
 FRUITLESS_LOOKS = 3
 RECEIVES_WITHOUT_LOOKING = 500
+
+# asm-generic/sockios.h, the form of 64-bit machines
+SIOCGSTAMPNS = 0x8907
+_TIMESPEC = struct.Struct("@qq")
 
 # What a socket may report about the network; the packet counts as lost and the timer mends it.
 _LOST = frozenset(
@@ -114,6 +119,19 @@ class Endpoint:
                 self.sock.setsockopt(socket.SOL_SOCKET, option, size_bytes)
             if self.sock.getsockopt(socket.SOL_SOCKET, plain) >= 2 * size_bytes:
                 return
+
+    def arrived_ns(self) -> int:
+        """When the datagram that was received last came, on the kernel's clock for SO_TIMESTAMPNS; 0: it does not say.
+
+        The kernel takes the times from the first call on.
+        """
+        when = bytearray(_TIMESPEC.size)
+        try:
+            fcntl.ioctl(self.sock, SIOCGSTAMPNS, when)
+        except OSError:
+            return 0
+        seconds, nanoseconds = _TIMESPEC.unpack(when)
+        return int(seconds * 1_000_000_000 + nanoseconds)
 
     # Out.
 
