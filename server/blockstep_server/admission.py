@@ -13,7 +13,6 @@ hundred and are not worth a fork. All parsing is the child's.
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -23,7 +22,18 @@ from ipaddress import IPv4Address, IPv6Address
 from blockstep_server.listen import Arrival
 from blockstep_server.values import Network
 
-__all__ = ["Admission", "Claim", "Outlook", "Place", "Policy", "Stage", "Verdict", "claim_of", "source_of"]
+__all__ = [
+    "Admission",
+    "Claim",
+    "Outlook",
+    "Place",
+    "Policy",
+    "Stage",
+    "Verdict",
+    "claim_of",
+    "is_request",
+    "source_of",
+]
 
 
 class Verdict(Enum):
@@ -106,7 +116,7 @@ class Admission:
         self.policy = policy
         self._taken = 0
         self._held: dict[Claim, Place] = {}
-        self._by_source: Counter[Hashable] = Counter()
+        self._by_source: dict[Hashable, set[Place]] = {}
 
     @property
     def policy(self) -> Policy:
@@ -146,17 +156,27 @@ class Admission:
             return Verdict.UNCLEAR if outlook.stage is Stage.ENDING else Verdict.REPEATED
         if taken >= self._policy.max_sessions:
             return Verdict.FULL
-        if self._by_source[claim.source] >= self._per_client:
+        if self._has_its_share(claim.source):
             return Verdict.CLIENT_FULL
         if chance * (self._policy.max_sessions - self._shed_from) < taken - self._shed_from:
             return Verdict.SHED
         return Verdict.ACCEPTED
 
+    def _has_its_share(self, source: Hashable) -> bool:
+        """A transfer that is over and only stays, in case its last ACK was lost, takes nothing from its client's share;
+        but there may not be more of them than that share is large.
+        """
+        places = self._by_source.get(source, ())
+        if len(places) < self._per_client:
+            return False
+        busy = sum(place.outlook().stage is not Stage.OVER for place in places)
+        return busy >= self._per_client or len(places) >= 2 * self._per_client
+
     def occupy(self, claim: Claim, outlook: Callable[[], Outlook] = Outlook) -> Place:
         """Take a place; `release` gives it back."""
         place = self._held[claim] = Place(claim, outlook)
         self._taken += 1
-        self._by_source[claim.source] += 1
+        self._by_source.setdefault(claim.source, set()).add(place)
         return place
 
     def release(self, place: Place) -> None:
@@ -164,10 +184,10 @@ class Admission:
         self._taken -= 1
         if self._held.get(place.claim) is place:
             del self._held[place.claim]
-        source = place.claim.source
-        self._by_source[source] -= 1
-        if not self._by_source[source]:
-            del self._by_source[source]
+        places = self._by_source[place.claim.source]
+        places.remove(place)
+        if not places:
+            del self._by_source[place.claim.source]
 
 
 def claim_of(arrival: Arrival) -> Claim:
@@ -184,8 +204,13 @@ def source_of(host: str) -> Hashable:
     return str(address)
 
 
+def is_request(arrival: Arrival) -> bool:
+    """Whether a datagram starts as a request does and is no longer than one may be."""
+    return arrival.data[:2] in (b"\0\1", b"\0\2") and arrival.whole
+
+
 def _impossible(arrival: Arrival) -> Verdict | None:
-    if arrival.data[:2] not in (b"\0\1", b"\0\2") or not arrival.whole:
+    if not is_request(arrival):
         return Verdict.NOT_A_REQUEST
     if arrival.peer[1] == 0 or (arrival.peer[0], arrival.peer[1]) == (arrival.local, arrival.local_port):
         return Verdict.BAD_SOURCE  # an answer would go nowhere, or to ourselves

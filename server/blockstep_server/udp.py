@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from blockstep_server.admission import Claim, Verdict, claim_of
+from blockstep_server.admission import Claim, Verdict, claim_of, is_request
 from blockstep_server.child import Body
 from blockstep_server.children import Legacy, Task
 from blockstep_server.listen import Arrival, host_port, receive_request
@@ -132,7 +132,8 @@ class UdpListener:
         if legacy.request_untrusted:
             asked.append(replace(arrival, data=legacy.request_untrusted, noted=True))
         if sockets is not None:
-            asked += unread(sockets.hot)
+            # The newest is what it wants; a peer that has filled our socket gets no more children for that.
+            asked += list(filter(is_request, unread(sockets.hot)))[-1:]
             sockets.close()
         kept = self._kept.pop(claim, None)
         if kept is not None and 0 < legacy.ended_ns < kept.came_ns:

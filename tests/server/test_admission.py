@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_the_total_cap_and_the_shedding_below_it(
 )
 def test_the_cap_of_one_source(held: list[str], host: str, verdict: Verdict) -> None:
     assert filled(Policy(max_sessions=100, max_per_client=2), *held).judge(arrival_from(host), 0.0) is verdict
+
+
+@pytest.mark.parametrize(
+    ("busy", "over", "verdict"),
+    [
+        (1, 1, Verdict.ACCEPTED),
+        (2, 0, Verdict.CLIENT_FULL),
+        (2, 1, Verdict.CLIENT_FULL),
+        (0, 3, Verdict.ACCEPTED),
+        (0, 4, Verdict.CLIENT_FULL),
+    ],
+)
+def test_what_only_stays_takes_nothing_from_the_share_of_its_client(busy: int, over: int, verdict: Verdict) -> None:
+    admission = Admission(Policy(max_sessions=100, max_per_client=2))
+    for number in range(busy + over):
+        stage = Stage.BUSY if number < busy else Stage.OVER
+        admission.occupy(claim_of(arrival_from("192.0.2.1", 3000 + number)), partial(Outlook, stage))
+    assert admission.judge(arrival_from("192.0.2.1"), 0.0) is verdict
+    assert admission.judge(arrival_from("192.0.2.2"), 0.0) is Verdict.ACCEPTED
 
 
 @pytest.mark.parametrize(

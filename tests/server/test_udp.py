@@ -119,9 +119,9 @@ def test_on_a_single_port_what_the_child_has_not_read_is_served_afterwards(scene
     (task,), (sockets,) = scene.supervisor.tasks, scene.sockets
     assert sockets is not None
     assert sockets.hot.fileno() in task.keep_fds
-    scene.send(b"\0\4\0\1", OTHER)
+    scene.send(*numbered(40), OTHER, b"\0\4\0\1")
     scene.listener.handle_readable()
-    assert len(scene.supervisor.tasks) == 1, "both are in the child's socket"
+    assert len(scene.supervisor.tasks) == 1, "all of them are in the child's socket"
     scene.supervisor.end(task)
     assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
     assert sockets.hot.fileno() == -1

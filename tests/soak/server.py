@@ -302,8 +302,10 @@ class SimServer:
             raise Violation(f"{len(self.living)} transfers, {policy.max_sessions} allowed")
         source = newest.task.claim.source
         own = [child for child in self.living if child.task.claim.source == source]
-        if len(own) > (policy.max_per_client or policy.max_sessions):
-            raise Violation(f"{len(own)} transfers of {source}")
+        busy = [child for child in own if child.outlook().stage is not Stage.OVER]
+        share = policy.max_per_client or policy.max_sessions
+        if len(busy) > share or len(own) > 2 * share:
+            raise Violation(f"{len(own)} transfers of {source}, {len(busy)} of them busy")
         half_open = [child for child in own if not child.is_proven()]
         if len(half_open) > bounds.half_open_per_client:
             raise Violation(f"{len(half_open)} half-open transfers of {source}")
