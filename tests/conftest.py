@@ -1,8 +1,9 @@
-"""For every test: hypothesis without chance, and skips for want of another program that CI does not let pass."""
+"""For every test: hypothesis without chance, signals as a terminal has them, skips for want of a program a failure in CI."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import hypothesis
@@ -14,6 +15,15 @@ from support.peers import find_peer, skip_is_failure
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("search", deadline=None, print_blob=True, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+# Started in the background of a script, or by nohup, we would ignore signals that tests send, and so would our programs.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def _peers_of(item: pytest.Item) -> tuple[str, ...]:

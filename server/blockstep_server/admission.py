@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -28,7 +28,6 @@ __all__ = [
     "Outlook",
     "Place",
     "Policy",
-    "Stage",
     "Verdict",
     "claim_of",
     "is_request",
@@ -45,7 +44,6 @@ class Verdict(Enum):
     NOT_UNICAST = "sent to a broadcast or multicast address"
     DENIED = "not an allowed network"
     REPEATED = "asked again while it is being served"
-    UNCLEAR = "asked again as it comes to its end"
     FULL = "over --max-sessions"
     SHED = "shed at random near --max-sessions"
     CLIENT_FULL = "over --max-per-client"
@@ -73,27 +71,16 @@ class Claim:
     words: bytes = b""
 
 
-class Stage(IntEnum):
-    """How far whoever has a place is with what was asked."""
-
-    BUSY = 0
-    """The peer cannot have had all of it."""
-    ENDING = 1
-    """What ends it is on its way to the peer."""
-    OVER = 2
-    """The peer has had all of it, or an ERROR."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How far a transfer is, and when its peer's last datagram came, in ns of the kernel's clock (0: unknown)."""
+    """Whether a transfer is settled, and when its peer's last datagram came by the kernel's clock (0: none came)."""
 
-    stage: Stage = Stage.BUSY
-    ended_ns: int = 0
+    settled: bool = False
+    heard_ns: int = 0
 
     def is_before(self, came_ns: int) -> bool:
-        """Whether a request that came then is one that follows it. What is not known for certain is not so."""
-        return self.stage is Stage.OVER and 0 < self.ended_ns < came_ns
+        """Whether a request that came then follows this transfer; False where the kernel does not say when it came."""
+        return self.settled and self.heard_ns < came_ns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,9 +94,9 @@ class Place:
 class Admission:
     """The places, and who holds them.
 
-    The same request again is a *repetition* if it came before the last that the transfer has heard of its peer, and
-    another request if it came afterwards, for a client may fetch a file twice from one port. While the end is on its
-    way to the peer that cannot be known yet.
+    The same request again is a *repetition* if it came before the last that its transfer has heard of the peer, and
+    another request if it came afterwards, for a client may fetch a file twice from one port. As long as a transfer is
+    not settled, it counts as a repetition; whose listener keeps it can look again.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -152,8 +139,8 @@ class Admission:
     def judge_claim(self, claim: Claim, chance: float, came_ns: int = 0) -> Verdict:
         """The verdict from what is occupied alone, for any transport. Changes nothing."""
         taken = self._taken
-        if (holder := self._held.get(claim)) is not None and not (outlook := holder.outlook()).is_before(came_ns):
-            return Verdict.UNCLEAR if outlook.stage is Stage.ENDING else Verdict.REPEATED
+        if (holder := self._held.get(claim)) is not None and not holder.outlook().is_before(came_ns):
+            return Verdict.REPEATED
         if taken >= self._policy.max_sessions:
             return Verdict.FULL
         if self._has_its_share(claim.source):
@@ -163,13 +150,14 @@ class Admission:
         return Verdict.ACCEPTED
 
     def _has_its_share(self, source: Hashable) -> bool:
-        """A transfer that is over and only stays, in case its last ACK was lost, takes nothing from its client's share;
-        but there may not be more of them than that share is large.
+        """What is settled and only stays, in case its last ACK was lost, takes nothing from its client's share.
+
+        But there may not be more of it than that share is large.
         """
         places = self._by_source.get(source, ())
         if len(places) < self._per_client:
             return False
-        busy = sum(place.outlook().stage is not Stage.OVER for place in places)
+        busy = sum(not place.outlook().settled for place in places)
         return busy >= self._per_client or len(places) >= 2 * self._per_client
 
     def occupy(self, claim: Claim, outlook: Callable[[], Outlook] = Outlook) -> Place:

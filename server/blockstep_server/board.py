@@ -15,8 +15,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from blockstep_server.admission import Stage
-
 __all__ = ["Board", "Live", "Slot"]
 
 _SLOT_BYTES = 1024
@@ -25,12 +23,12 @@ _COUNTERS = struct.Struct("@QQ")
 _TEXT_LENGTH = struct.Struct("@I")
 _TEXT_LENGTH_AT = _HEAD.size - _TEXT_LENGTH.size
 _PROVEN_AT = _SLOT_BYTES - 1
-_STAGE_AT = _SLOT_BYTES - 2
+_SETTLED_AT = _SLOT_BYTES - 2
 _LEFT_LENGTH = struct.Struct("@H")
 _LEFT_LENGTH_AT = _SLOT_BYTES - 4
-_ENDED_NS = struct.Struct("@Q")
-_ENDED_NS_AT = _SLOT_BYTES - 16
-_TEXT_BYTES = _ENDED_NS_AT - _HEAD.size
+_HEARD_NS = struct.Struct("@Q")
+_HEARD_NS_AT = _SLOT_BYTES - 16
+_TEXT_BYTES = _HEARD_NS_AT - _HEAD.size
 _SLOTS_MOST = 65536
 
 
@@ -78,20 +76,20 @@ class Slot:
         """Whether `prove` was called since the slot was taken."""
         return self._memory[self._start + _PROVEN_AT] != 0
 
-    @property
-    def stage(self) -> Stage:
-        """How far the child has said that it is."""
-        return Stage(min(self._memory[self._start + _STAGE_AT], Stage.OVER))
+    def settle(self, heard_ns: int) -> None:
+        """The peer has all that it asked for, or an ERROR; its last datagram came at `heard_ns` (0: none came)."""
+        _HEARD_NS.pack_into(self._memory, self._start + _HEARD_NS_AT, heard_ns)
+        self._memory[self._start + _SETTLED_AT] = 1
 
     @property
-    def ended_ns(self) -> int:
-        """When the peer's last datagram came, on the kernel's clock; 0: unknown, or not yet."""
-        return int(_ENDED_NS.unpack_from(self._memory, self._start + _ENDED_NS_AT)[0])
+    def settled(self) -> bool:
+        """Whether `settle` was called since the slot was taken."""
+        return self._memory[self._start + _SETTLED_AT] != 0
 
-    def reach(self, stage: Stage, ended_ns: int = 0) -> None:
-        """The child is so far."""
-        _ENDED_NS.pack_into(self._memory, self._start + _ENDED_NS_AT, ended_ns)
-        self._memory[self._start + _STAGE_AT] = stage
+    @property
+    def heard_ns(self) -> int:
+        """When the peer's last datagram came, as the child has said."""
+        return int(_HEARD_NS.unpack_from(self._memory, self._start + _HEARD_NS_AT)[0])
 
     def leave(self, datagram_untrusted: bytes) -> None:
         """Leave a datagram behind, for when we have been waited for; one that is too long for the slot is lost."""
@@ -110,7 +108,7 @@ class Slot:
 
     def clear(self) -> None:
         """As new."""
-        self._memory[self._start + _ENDED_NS_AT : self._start + _SLOT_BYTES] = bytes(_SLOT_BYTES - _ENDED_NS_AT)
+        self._memory[self._start + _HEARD_NS_AT : self._start + _SLOT_BYTES] = bytes(_SLOT_BYTES - _HEARD_NS_AT)
         self.end()
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from blockstep_server.admission import Claim, Outlook, Place
@@ -38,12 +38,10 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """What a child knows of its peer's next request: the datagram itself, b"" if it has not seen it, and when the last
-    one of its own transfer came, in ns of the kernel's clock (0: unknown).
-    """
+    """What a child knows of its peer's next request: the datagram, b"" if it has not seen it, and what came before."""
 
     request_untrusted: bytes = b""
-    ended_ns: int = 0
+    outlook: Outlook = field(default_factory=Outlook)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +76,11 @@ class Child:
     place: Place | None = None
     record: TransferRecord | None = None
     ended: bool = False
-    legacy: Legacy = Legacy()
+    legacy: Legacy = field(default_factory=Legacy)
 
     def outlook(self) -> Outlook:
         """How far it is with its transfer, as far as that can be known."""
-        return Outlook() if self.slot is None else Outlook(self.slot.stage, self.slot.ended_ns)
+        return Outlook() if self.slot is None else Outlook(self.slot.settled, self.slot.heard_ns)
 
     def is_proven(self) -> bool:
         """Whether its peer has shown that it is there; False where that cannot be known."""
@@ -179,7 +177,7 @@ class Children:
             if child.task.watcher is not None:
                 child.task.watcher.ended(proven=child.is_proven())
             if child.slot is not None:
-                child.legacy = Legacy(child.slot.left, child.slot.ended_ns)
+                child.legacy = Legacy(child.slot.left, child.outlook())
             self._board.give_back(child.slot)
         return [(child, _maybe_last_words(child, status)) for child, status in buried]
 

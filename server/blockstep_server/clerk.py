@@ -19,7 +19,6 @@ from blockstep.protocol.wire import Opcode, OptionAck, Request
 from blockstep.transport.files import FileSource, NetasciiSink, NetasciiSource, Sink, Source
 from blockstep.transport.recording import Recorder
 from blockstep.transport.sized import SizedSink
-from blockstep_server.admission import Stage
 from blockstep_server.config import ServerConfig
 from blockstep_server.paths import Root
 from blockstep_server.report import Result, TransferRecord
@@ -117,9 +116,9 @@ class Account:
         """The peer is where its packets say."""
         self._telling.proven()
 
-    def reached(self, stage: Stage, ended_ns: int = 0) -> None:
-        """How far the transfer is, as `Telling.reached`."""
-        self._telling.reached(stage, ended_ns)
+    def settled(self, heard_ns: int) -> None:
+        """The peer has all that it asked for, or will have an ERROR; its last datagram came at `heard_ns`."""
+        self._telling.settled(heard_ns)
 
     def left(self, datagram_untrusted: bytes) -> None:
         """The peer has asked for more, and that is for somebody else to serve."""

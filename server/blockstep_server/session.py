@@ -24,10 +24,9 @@ from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import Role
 from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import ErrorPacket, Opcode, Request, ack_bytes, parse_request_untrusted
-from blockstep.transport.pump import Milestone, Pump, ring_for, run_receiver, run_sender
+from blockstep.transport.pump import Pump, ring_for, run_receiver, run_sender
 from blockstep.transport.recording import endpoint_for
 from blockstep.transport.udp import Endpoint
-from blockstep_server.admission import Stage
 from blockstep_server.clerk import Account, Service
 from blockstep_server.config import ServerConfig
 from blockstep_server.reply import ReplySockets
@@ -72,7 +71,7 @@ class _Session:
         self._clock = clock
         self._shares_port = shares_port
         self._agreed = Agreed()
-        self._over = False
+        self._settled = False
         self._pump: Pump | None = None
 
     def serve(self, request_untrusted: bytes) -> TransferRecord:
@@ -81,14 +80,14 @@ class _Session:
         try:
             self._serve(request_untrusted)
         except RemoteError as error:
-            self._is_over()
+            self._settle()
             self._refuse(error)
             failure = error
         except TransferFailed as error:
             failure = error
         except OSError as error:
             failure = TransferFailed(End.PEER_GONE, f"the network failed: {error.strerror}")
-        self._is_over()
+        self._settle()
         if self._shares_port and self._pump is not None and self._pump.machine.next_request:
             self._account.left(self._pump.machine.next_request)
         return self._ended(failure)
@@ -152,22 +151,16 @@ class _Session:
             machine,
             clock=self._clock,
             progress=self._progress,
-            on_milestone=self._reach,
+            on_delivered=self._settle,
             max_time_s=max_time_s,
         )
         return self._pump
 
-    def _reach(self, milestone: Milestone) -> None:
-        if milestone is Milestone.ALL_SENT:
-            self._account.reached(Stage.ENDING)
-        else:
-            self._is_over()
-
-    def _is_over(self) -> None:
-        if not self._over:
-            self._over = True
-            # Of a peer that has said nothing but its request everything comes later.
-            self._account.reached(Stage.OVER, self._endpoint.arrived_ns() or 1)
+    def _settle(self) -> None:
+        """The peer has all that it asked for, or will have an ERROR: what it asks from now on is new."""
+        if not self._settled:
+            self._settled = True
+            self._account.settled(self._endpoint.arrived_ns())
 
     def _progress(self, done_bytes: int, resends: int) -> None:
         if self._pump is not None and self._pump.machine.proven:

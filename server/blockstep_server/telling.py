@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from blockstep_server.admission import Stage
 from blockstep_server.board import Slot
 from blockstep_server.report import TransferRecord
 
@@ -39,10 +38,13 @@ class Telling:
         if self._slot is not None:
             self._slot.prove()
 
-    def reached(self, stage: Stage, ended_ns: int = 0) -> None:
-        """How far the transfer is, before the peer can know; `ended_ns` is when the peer's last datagram came."""
+    def settled(self, heard_ns: int) -> None:
+        """The peer has all that it asked for, or will have an ERROR. Said before it can know.
+
+        Its last datagram came at `heard_ns` (`Endpoint.arrived_ns`).
+        """
         if self._slot is not None:
-            self._slot.reach(stage, ended_ns)
+            self._slot.settle(heard_ns)
 
     def left(self, datagram_untrusted: bytes) -> None:
         """This datagram of the peer's is not for us. Said after all else but `ended`."""

@@ -33,7 +33,7 @@ MakeBody = Callable[[Arrival, ReplySockets | None], Body]
 """What a child shall do about an arrival. Without reply sockets it makes them itself."""
 
 _BATCH = 32  # forks between two looks at the rest of the world: about 40 ms
-_QUIET = frozenset({Verdict.NOT_A_REQUEST, Verdict.REPEATED, Verdict.UNCLEAR})
+_QUIET = frozenset({Verdict.NOT_A_REQUEST, Verdict.REPEATED})
 
 
 class UdpListener:
@@ -61,7 +61,7 @@ class UdpListener:
         self._chance = chance
         self._closed = False
         self._handed_back: deque[Arrival] = deque()
-        self._kept: dict[Claim, Arrival] = {}  # never more than there are places
+        self._kept: dict[Claim, Arrival] = {}  # the latest repetition of what is being served
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -95,7 +95,7 @@ class UdpListener:
         claim = claim_of(arrival)
         verdict = self._judge(arrival, claim)
         if verdict is not Verdict.ACCEPTED:
-            if verdict is Verdict.UNCLEAR:
+            if verdict is Verdict.REPEATED:
                 self._kept[claim] = arrival
             if verdict not in _QUIET:
                 self._host.refuse(verdict.value, host_port(arrival.peer))
@@ -136,7 +136,7 @@ class UdpListener:
             asked += list(filter(is_request, unread(sockets.hot)))[-1:]
             sockets.close()
         kept = self._kept.pop(claim, None)
-        if kept is not None and 0 < legacy.ended_ns < kept.came_ns:
+        if kept is not None and legacy.outlook.is_before(kept.came_ns):
             asked.append(kept)
         for each in asked if not self._closed else ():
             self._try(each)

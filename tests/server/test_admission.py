@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blockstep_server.admission import Admission, Outlook, Policy, Stage, Verdict, claim_of
+from blockstep_server.admission import Admission, Outlook, Policy, Verdict, claim_of
 from blockstep_server.listen import Arrival, SockAddr
 from blockstep_server.values import Network
 
@@ -130,8 +130,8 @@ def test_the_cap_of_one_source(held: list[str], host: str, verdict: Verdict) -> 
 def test_what_only_stays_takes_nothing_from_the_share_of_its_client(busy: int, over: int, verdict: Verdict) -> None:
     admission = Admission(Policy(max_sessions=100, max_per_client=2))
     for number in range(busy + over):
-        stage = Stage.BUSY if number < busy else Stage.OVER
-        admission.occupy(claim_of(arrival_from("192.0.2.1", 3000 + number)), partial(Outlook, stage))
+        claim = claim_of(arrival_from("192.0.2.1", 3000 + number))
+        admission.occupy(claim, partial(Outlook, settled=number >= busy))
     assert admission.judge(arrival_from("192.0.2.1"), 0.0) is verdict
     assert admission.judge(arrival_from("192.0.2.2"), 0.0) is Verdict.ACCEPTED
 
@@ -164,12 +164,11 @@ def test_a_place_comes_back() -> None:
 @pytest.mark.parametrize(
     ("outlook", "came_ns", "verdict"),
     [
-        (Outlook(Stage.BUSY), 9, Verdict.REPEATED),
-        (Outlook(Stage.ENDING), 9, Verdict.UNCLEAR),
-        (Outlook(Stage.OVER, 8), 7, Verdict.REPEATED),
-        (Outlook(Stage.OVER, 8), 9, Verdict.ACCEPTED),
-        (Outlook(Stage.OVER, 0), 9, Verdict.REPEATED),
-        (Outlook(Stage.OVER, 8), 0, Verdict.REPEATED),
+        (Outlook(settled=False), 9, Verdict.REPEATED),
+        (Outlook(settled=True, heard_ns=8), 7, Verdict.REPEATED),
+        (Outlook(settled=True, heard_ns=8), 9, Verdict.ACCEPTED),
+        (Outlook(settled=True), 9, Verdict.ACCEPTED),
+        (Outlook(settled=True), 0, Verdict.REPEATED),
     ],
 )
 def test_what_comes_again_after_the_end_is_new(outlook: Outlook, came_ns: int, verdict: Verdict) -> None:
@@ -180,7 +179,7 @@ def test_what_comes_again_after_the_end_is_new(outlook: Outlook, came_ns: int, v
 
 def test_the_place_of_one_that_is_over_does_not_make_the_next_one_free() -> None:
     admission = Admission(Policy(max_sessions=9))
-    first = admission.occupy(claim_of(ARRIVAL), lambda: Outlook(Stage.OVER, 1))
+    first = admission.occupy(claim_of(ARRIVAL), lambda: Outlook(settled=True, heard_ns=1))
     second = admission.occupy(claim_of(ARRIVAL))
     later = replace(ARRIVAL, came_ns=9)
     admission.release(first)

@@ -7,7 +7,6 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockstep_server.admission import Stage
 from blockstep_server.board import Board, Live, Slot
 
 FACTS = {"op": "read", "mode": "octet", "options": {"blksize": 1428}}
@@ -111,13 +110,13 @@ def test_who_has_a_slot_next_finds_nothing_of_the_one_before() -> None:
     board = Board(1)
     slot = taken(board)
     slot.prove()
-    slot.reach(Stage.OVER, 7)
+    slot.settle(7)
     slot.leave(b"\0\1file\0octet\0")
-    assert (slot.proven, slot.stage, slot.ended_ns, slot.left) == (True, Stage.OVER, 7, b"\0\1file\0octet\0")
+    assert (slot.proven, slot.settled, slot.heard_ns, slot.left) == (True, True, 7, b"\0\1file\0octet\0")
     assert slot.idle
     board.give_back(slot)
     again = taken(board)
-    assert (again.proven, again.stage, again.ended_ns, again.left) == (False, Stage.BUSY, 0, b"")
+    assert (again.proven, again.settled, again.heard_ns, again.left) == (False, False, 0, b"")
 
 
 def test_what_is_left_may_be_as_long_as_a_request_may_be_and_is_never_cut() -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Stage, Verdict
+from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Verdict
 from blockstep_server.children import Legacy, Task
 from blockstep_server.listen import Arrival, open_udp
 from blockstep_server.loops import OwnPorts
@@ -30,13 +30,12 @@ class FakeSupervisor:
         self.tasks: list[Task] = []
         self.refusals: list[tuple[str, str]] = []
         self.fails: OSError | None = None
-        self.outlook: Callable[[], Outlook] = Outlook
         self.places: dict[Claim, Place] = {}
 
     def spawn(self, task: Task) -> None:
         if self.fails is not None:
             raise self.fails
-        self.places[task.claim] = self.admission.occupy(task.claim, self.outlook)
+        self.places[task.claim] = self.admission.occupy(task.claim)
         self.tasks.append(task)
 
     def end(self, task: Task, legacy: Legacy | None = None) -> None:
@@ -145,19 +144,18 @@ def test_what_a_child_has_read_and_could_not_serve_is_served_afterwards(scene: S
     assert [arrival.noted for arrival in scene.arrivals] == [False, True]
 
 
-@pytest.mark.parametrize(("ended_in_ns", "served"), [(-1, 2), (1, 1), (None, 1)], ids=["before", "after", "unknown"])
-def test_a_request_again_at_the_end_is_served_if_it_came_after_it(
-    scene: Scene, ended_in_ns: int | None, served: int
+@pytest.mark.parametrize(("heard_in_ns", "served"), [(-1, 2), (1, 1), (None, 1)], ids=["before", "after", "unsettled"])
+def test_a_request_again_is_served_at_the_end_if_it_came_after_it(
+    scene: Scene, heard_in_ns: int | None, served: int
 ) -> None:
-    scene.supervisor.outlook = lambda: Outlook(Stage.ENDING)
     scene.send(REQUEST)
     scene.listener.handle_readable()
     scene.send(REQUEST)
     came_ns = receive_ns(scene)
     scene.listener.handle_readable()
     assert len(scene.supervisor.tasks) == 1
-    legacy = Legacy() if ended_in_ns is None else Legacy(ended_ns=came_ns + ended_in_ns)
-    scene.supervisor.end(scene.supervisor.tasks[0], legacy)
+    outlook = Outlook() if heard_in_ns is None else Outlook(settled=True, heard_ns=came_ns + heard_in_ns)
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(outlook=outlook))
     assert len(scene.supervisor.tasks) == served
     assert scene.supervisor.refusals == []
 

@@ -22,7 +22,7 @@ from blockstep.protocol.wire import ErrorPacket, Opcode, parse_request_untrusted
 from blockstep_lab.drivers import SendDriver
 from blockstep_lab.parties import LISTENER, Party, Plan, served
 from blockstep_lab.simnet import Send, SimAddress, SimNet
-from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Stage
+from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy
 from blockstep_server.board import Board, Slot
 from blockstep_server.child import Body
 from blockstep_server.children import Legacy, Task
@@ -124,7 +124,7 @@ class SimChild(Troubled):
 
     def outlook(self) -> Outlook:
         """As that, too."""
-        return Outlook() if self.slot is None else Outlook(self.slot.stage, self.slot.ended_ns)
+        return Outlook() if self.slot is None else Outlook(self.slot.settled, self.slot.heard_ns)
 
     def next_deadline(self) -> float | None:
         """Also the moment in which the supervisor waits for it."""
@@ -178,9 +178,7 @@ class SimChild(Troubled):
         if driver is not None and driver.machine.proven:
             self._account.proven()
         if self.party.finished or self.party.delivered_at is not None:
-            self._account.reached(Stage.OVER)
-        elif isinstance(driver, SendDriver) and driver.sender.all_sent:
-            self._account.reached(Stage.ENDING)
+            self._account.settled(0)
         if not self.party.finished or self._end_at is not None:
             return
         error = self.party.error
@@ -302,13 +300,13 @@ class SimServer:
             raise Violation(f"{len(self.living)} transfers, {policy.max_sessions} allowed")
         source = newest.task.claim.source
         own = [child for child in self.living if child.task.claim.source == source]
-        busy = [child for child in own if child.outlook().stage is not Stage.OVER]
+        busy = [child for child in own if not child.outlook().settled]
         share = policy.max_per_client or policy.max_sessions
         if len(busy) > share or len(own) > 2 * share:
             raise Violation(f"{len(own)} transfers of {source}, {len(busy)} of them busy")
         half_open = [child for child in own if not child.is_proven()]
         if len(half_open) > bounds.half_open_per_client:
             raise Violation(f"{len(half_open)} half-open transfers of {source}")
-        claims = [child.task.claim for child in self.living if child.outlook().stage is not Stage.OVER]
+        claims = [child.task.claim for child in self.living if not child.outlook().settled]
         if len(set(claims)) < len(claims):
             raise Violation("one request has two children")

@@ -75,11 +75,6 @@ class Sender(Machine):
         return self._last is None and (2 * ahead <= self.arena.slots or ahead < self._window)
 
     @property
-    def all_sent(self) -> bool:
-        """The last block is out, or about to be: what `poll_send` has given is sent."""
-        return self._high == self._last
-
-    @property
     def acknowledged_bytes(self) -> int:
         """Bytes of payload that the peer has acknowledged."""
         if self.state is State.DONE:

@@ -11,7 +11,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -41,19 +40,12 @@ class Progress(Protocol):
         """`done_bytes` of the file have been acknowledged (sender) or written (receiver)."""
 
 
-class Milestone(Enum):
-    """How far a transfer has come."""
-
-    ALL_SENT = "the last block goes out"
-    DELIVERED = "the file is whole at its destination"
-
-
 class Pump:
     """What the two directions share: clock, limits, reports and the end.
 
     `delivered_at` is the time on the clock at which the file was known to be whole at its destination; what comes after
-    it is courtesy to a peer that may have missed our last ACK. `on_milestone` is told in time: before the peer
-    can know. It may be told more than once.
+    it is courtesy to a peer that may have missed our last ACK. `on_delivered` is called at that moment, before the
+    peer can know.
     """
 
     def __init__(
@@ -63,14 +55,14 @@ class Pump:
         *,
         clock: Callable[[], float] = time.monotonic,
         progress: Progress | None = None,
-        on_milestone: Callable[[Milestone], object] = lambda _: None,
+        on_delivered: Callable[[], object] = lambda: None,
         max_time_s: float | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.machine = machine
         self.clock = clock
         self._progress = progress
-        self.reach = on_milestone
+        self._on_delivered = on_delivered
         self.chores_at = 0.0
         self.delivered_at: float | None = None
         self._expires_at = clock() + max_time_s if max_time_s else math.inf
@@ -78,7 +70,7 @@ class Pump:
     def deliver(self, now: float) -> None:
         """The file is whole at its destination."""
         self.delivered_at = now
-        self.reach(Milestone.DELIVERED)
+        self._on_delivered()
 
     def wait_s(self, now: float) -> float:
         """How long the endpoint may wait for the peer."""
@@ -168,8 +160,6 @@ def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
         if sender.state is State.OFFERED and (packet := sender.poll_opening(now)) is not None:
             endpoint.send(packet)
         while (run := sender.poll_send(now, endpoint.max_segments)) is not None:
-            if sender.all_sent:
-                pump.reach(Milestone.ALL_SENT)
             endpoint.send_burst(view, *run)
         if sender.wants_load:
             _load(sender, source, LOAD_BYTES)
