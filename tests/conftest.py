@@ -1,4 +1,4 @@
-"""For every test: hypothesis without chance, signals as a terminal has them, skips for want of a program a failure in CI."""
+"""For every test: hypothesis without chance, signals as a terminal has them, and no skip in CI for want of a program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, p
 hypothesis.settings.register_profile("search", deadline=None, print_blob=True, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-# Started in the background of a script, or by nohup, we would ignore signals that tests send, and so would our programs.
+# Started in the background of a script, or by nohup, we would ignore signals that tests send.
 for number, handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGTERM, signal.SIG_DFL),
