@@ -1,4 +1,4 @@
-"""For every test: hypothesis without chance, signals as a terminal has them, and no skip in CI for want of a program."""
+"""For every test: hypothesis without chance, signals as a terminal has them, no skip in CI for want of a program."""
 
 from __future__ import annotations
 
