@@ -91,6 +91,9 @@ class Place:
     outlook: Callable[[], Outlook]
 
 
+_LOOKED_THROUGH = 16
+
+
 class Admission:
     """The places, and who holds them.
 
@@ -152,13 +155,15 @@ class Admission:
     def _has_its_share(self, source: Hashable) -> bool:
         """What is settled and only stays, in case its last ACK was lost, takes nothing from its client's share.
 
-        But there may not be more of it than that share is large.
+        But there may not be more of it than that share is large, nor than can be looked through for each datagram.
         """
         places = self._by_source.get(source, ())
-        if len(places) < self._per_client:
+        share = self._per_client
+        if len(places) < share:
             return False
-        busy = sum(not place.outlook().settled for place in places)
-        return busy >= self._per_client or len(places) >= 2 * self._per_client
+        if len(places) >= 2 * min(share, _LOOKED_THROUGH):
+            return True
+        return sum(not place.outlook().settled for place in places) >= share
 
     def occupy(self, claim: Claim, outlook: Callable[[], Outlook] = Outlook) -> Place:
         """Take a place; `release` gives it back."""

@@ -77,8 +77,8 @@ class Slot:
         return self._memory[self._start + _PROVEN_AT] != 0
 
     def settle(self, heard_ns: int) -> None:
-        """The peer has all that it asked for, or an ERROR; its last datagram came at `heard_ns` (0: none came)."""
-        _HEARD_NS.pack_into(self._memory, self._start + _HEARD_NS_AT, heard_ns)
+        """Nothing more is wanted of the peer, whose last datagram came at `heard_ns` (0: none came)."""
+        _HEARD_NS.pack_into(self._memory, self._start + _HEARD_NS_AT, heard_ns & (1 << 64) - 1)
         self._memory[self._start + _SETTLED_AT] = 1
 
     @property

@@ -117,7 +117,7 @@ class Account:
         self._telling.proven()
 
     def settled(self, heard_ns: int) -> None:
-        """The peer has all that it asked for, or will have an ERROR; its last datagram came at `heard_ns`."""
+        """Nothing more is wanted of the peer, whose last datagram came at `heard_ns` (`Endpoint.arrived_ns`)."""
         self._telling.settled(heard_ns)
 
     def left(self, datagram_untrusted: bytes) -> None:

@@ -132,7 +132,7 @@ def _queued(sock: socket.socket) -> Iterator[Arrival]:
     for _ in range(_MOST_QUEUED):
         try:
             arrival = receive_request(sock)
-        except ConnectionError:  # the peer's port is closed already: the transfer will find out
+        except OSError:  # what the network says of the peer (its port is closed, a firewall refuses): not of a datagram
             continue
         if arrival is None:
             return

@@ -282,6 +282,8 @@ class _Server:
         reloaded = merge(service.config, self._reread())
         self._bodies.service = replace(service, config=reloaded.config)
         self.supervisor.admission.policy = _policy(reloaded.config)
+        if reloaded.config.single_port:
+            _make_room_for_descriptors(reloaded.config.max_sessions)
         self._suspicion.bounds = _bounds(reloaded.config)
         self.supervisor.drain_timeout_s = reloaded.config.drain_timeout_s
         self._reporter.note(str(reloaded))

@@ -26,7 +26,7 @@ from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import ErrorPacket, Opcode, Request, ack_bytes, parse_request_untrusted
 from blockstep.transport.pump import Pump, ring_for, run_receiver, run_sender
 from blockstep.transport.recording import endpoint_for
-from blockstep.transport.udp import Endpoint
+from blockstep.transport.udp import NEVER_NS, Endpoint
 from blockstep_server.clerk import Account, Service
 from blockstep_server.config import ServerConfig
 from blockstep_server.reply import ReplySockets
@@ -85,6 +85,8 @@ class _Session:
             failure = error
         except TransferFailed as error:
             failure = error
+            if error.end is End.TIMED_OUT:
+                self._settle(NEVER_NS)  # it may have asked again because it did not hear us, and nobody can tell
         except OSError as error:
             failure = TransferFailed(End.PEER_GONE, f"the network failed: {error.strerror}")
         self._settle()
@@ -156,11 +158,11 @@ class _Session:
         )
         return self._pump
 
-    def _settle(self) -> None:
-        """The peer has all that it asked for, or will have an ERROR: what it asks from now on is new."""
+    def _settle(self, heard_ns: int | None = None) -> None:
+        """Nothing more is wanted of the peer: what it asks from now on is new. Its last datagram came at `heard_ns`."""
         if not self._settled:
             self._settled = True
-            self._account.settled(self._endpoint.arrived_ns())
+            self._account.settled(self._endpoint.arrived_ns() if heard_ns is None else heard_ns)
 
     def _progress(self, done_bytes: int, resends: int) -> None:
         if self._pump is not None and self._pump.machine.proven:

@@ -232,11 +232,15 @@ class Supervisor:
             self._status = self._status or 128 + self._stopped_by
 
     def _reap(self) -> None:
-        for child, record in self.children.reap():
+        ended = self.children.reap()
+        for child, _ in ended:
             if child.place is not None:
                 self.admission.release(child.place)
+                child.place = None  # it can ask the child, and the two would wait together for the garbage collector
+        for child, record in ended:
             if record is not None:
                 self._account(child, record)
+        for child, _ in ended:  # only now: who follows needs the places of all who have gone
             child.task.afterwards(child.legacy)
 
     def _account(self, child: Child, record: TransferRecord) -> None:

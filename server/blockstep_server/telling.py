@@ -39,10 +39,7 @@ class Telling:
             self._slot.prove()
 
     def settled(self, heard_ns: int) -> None:
-        """The peer has all that it asked for, or will have an ERROR. Said before it can know.
-
-        Its last datagram came at `heard_ns` (`Endpoint.arrived_ns`).
-        """
+        """Nothing more is wanted of the peer, whose last datagram came at `heard_ns`. Said before it can know."""
         if self._slot is not None:
             self._slot.settle(heard_ns)
 

@@ -5,15 +5,16 @@ single-port mode the parent makes the reply socket, so that the kernel sorts out
 otherwise the child makes its own, on a fresh port.
 
 A client may ask for the next file from the same port (tftp-hpa's does, for a whole session), and be faster than our
-child can end: its request then waits until that child has ended.
+child can end. If its request cannot be told from a repetition, or its share is taken by that child, it waits for the
+end; on a shared port it may be in that child's socket.
 """
 
 from __future__ import annotations
 
 import random
 import socket
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
 
@@ -34,6 +35,8 @@ MakeBody = Callable[[Arrival, ReplySockets | None], Body]
 
 _BATCH = 32  # forks between two looks at the rest of the world: about 40 ms
 _QUIET = frozenset({Verdict.NOT_A_REQUEST, Verdict.REPEATED})
+# What may be otherwise as soon as the transfer of the same asker has ended.
+_MAY_FOLLOW = frozenset({Verdict.REPEATED, Verdict.FULL, Verdict.CLIENT_FULL})
 
 
 class UdpListener:
@@ -61,7 +64,8 @@ class UdpListener:
         self._chance = chance
         self._closed = False
         self._handed_back: deque[Arrival] = deque()
-        self._kept: dict[Claim, Arrival] = {}  # the latest repetition of what is being served
+        self._askers: Counter[Hashable] = Counter()  # those who are being served
+        self._kept: dict[Hashable, Arrival] = {}  # the latest that one of them has asked meanwhile
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -95,10 +99,7 @@ class UdpListener:
         claim = claim_of(arrival)
         verdict = self._judge(arrival, claim)
         if verdict is not Verdict.ACCEPTED:
-            if verdict is Verdict.REPEATED:
-                self._kept[claim] = arrival
-            if verdict not in _QUIET:
-                self._host.refuse(verdict.value, host_port(arrival.peer))
+            self._turn_away(arrival, claim, verdict)
             return
         if not self._single_port:
             self._spawn(arrival, claim, None)
@@ -110,6 +111,12 @@ class UdpListener:
         except OSError:
             sockets.close()
             raise
+
+    def _turn_away(self, arrival: Arrival, claim: Claim, verdict: Verdict) -> None:
+        if verdict in _MAY_FOLLOW and claim.asker in self._askers:
+            self._kept[claim.asker] = arrival
+        elif verdict not in _QUIET:
+            self._host.refuse(verdict.value, host_port(arrival.peer))
 
     def _judge(self, arrival: Arrival, claim: Claim) -> Verdict:
         verdict = self._host.admission.judge(arrival, self._chance())
@@ -125,21 +132,28 @@ class UdpListener:
         watcher = None if self._suspicion is None else self._suspicion.case(claim)
         afterwards = partial(self._follow_up, claim, arrival, sockets)
         self._host.spawn(Task(claim, body, blank_record(arrival), keep_fds, watcher=watcher, afterwards=afterwards))
+        self._askers[claim.asker] += 1
 
     def _follow_up(self, claim: Claim, arrival: Arrival, sockets: ReplySockets | None, legacy: Legacy) -> None:
-        """Serve what the peer has asked for while its transfer before came to an end."""
-        asked: list[Arrival] = []
-        if legacy.request_untrusted:
-            asked.append(replace(arrival, data=legacy.request_untrusted, noted=True))
-        if sockets is not None:
-            # The newest is what it wants; a peer that has filled our socket gets no more children for that.
-            asked += list(filter(is_request, unread(sockets.hot)))[-1:]
-            sockets.close()
-        kept = self._kept.pop(claim, None)
+        """Serve what the peer has asked for while its transfer before came to an end: one request, the newest."""
+        asked: Arrival | None = None
+        kept = self._kept.pop(claim.asker, None)
         if kept is not None and legacy.outlook.is_before(kept.came_ns):
-            asked.append(kept)
-        for each in asked if not self._closed else ():
-            self._try(each)
+            asked = kept
+        if sockets is not None:
+            if legacy.request_untrusted:
+                asked = replace(arrival, data=legacy.request_untrusted, noted=True, came_ns=0)
+            for unheard in filter(is_request, unread(sockets.hot)):
+                asked = replace(arrival, data=unheard.data, came_ns=0)
+            sockets.close()
+        self._forget(claim.asker)
+        if asked is not None and not self._closed:
+            self._try(asked)
+
+    def _forget(self, asker: Hashable) -> None:
+        self._askers[asker] -= 1
+        if not self._askers[asker]:
+            del self._askers[asker]
 
 
 def blank_record(arrival: Arrival) -> TransferRecord:

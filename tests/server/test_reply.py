@@ -200,3 +200,22 @@ def test_from_one_owner_to_the_next_no_datagram_is_lost(scene: Scene) -> None:
     assert received(sockets.hot) == []
     assert received(scene.listener) == [b"after"]
     sockets.close()
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1"])
+def test_what_the_network_says_of_a_peer_that_has_gone_hurts_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ICMP message may wait in the socket, and be the last word or not."""
+    sockets, _ = open_single_port(scene.listener, scene.arrival)
+    scene.client.sendto(b"before", (scene.loopback, scene.port))
+    errors = [OSError(number, os.strerror(number)) for number in (errno.EHOSTUNREACH, errno.EACCES, errno.ECONNREFUSED)]
+
+    def refuse_first(sock: socket.socket) -> Arrival | None:
+        if errors:
+            raise errors.pop()
+        return receive_request(sock)
+
+    monkeypatch.setattr("blockstep_server.reply.receive_request", refuse_first)
+    assert [arrival.data for arrival in unread(sockets.hot)] == [b"before"]
+    sockets.close()

@@ -21,8 +21,10 @@ from support.foreign_clients import HPA
 from support.processes import RunningServer, running_server
 
 PATIENCE_S = 30.0
-SMALL, TWO_BLOCKS = b"small", bytes(512) + b"end"
-WINDOWED = (("blksize", "1024"), ("windowsize", "4"))
+Options = tuple[tuple[str, str], ...]
+ERROR, OACK = b"\0\5", b"\0\6"
+SMALL, TWO_BLOCKS = b"small", bytes(1024) + b"end"
+LOCK_STEP, WINDOWED = (("blksize", "1024"),), (("blksize", "1024"), ("windowsize", "4"))
 
 
 @pytest.fixture(params=["--no-single-port", "--single-port"], ids=["fresh port", "single port"])
@@ -43,42 +45,44 @@ def client() -> Iterator[socket.socket]:
         yield client
 
 
-def read(client: socket.socket, server: RunningServer, name: str, *options: tuple[str, str]) -> bytes:
-    """Fetch a file; what it holds, or the ERROR packet."""
-    client.sendto(Request(Opcode.RRQ, name, "octet", options).to_bytes(), server.address)
-    content, wanted = b"", 1
+def hear(client: socket.socket, *wanted: bytes) -> tuple[bytes, tuple[str, int]]:
+    """The next packet that begins so. What a server that would not wait has sent again is passed over."""
     while True:
         packet, source = client.recvfrom(65536)
-        if packet[:2] == b"\0\5":
-            return packet
-        if packet[:2] == b"\0\6":
-            client.sendto(ack_bytes(0), source)
-            continue
-        assert packet[:4] == b"\0\3" + wanted.to_bytes(2, "big")
-        content += packet[4:]
-        client.sendto(ack_bytes(wanted), source)
-        if len(packet) < (1028 if options else 516):
+        if packet.startswith(wanted):
+            return packet, source
+
+
+def read(client: socket.socket, server: RunningServer, name: str, options: Options = LOCK_STEP) -> bytes:
+    """Fetch a file; what it holds, or the ERROR packet. With options the answer cannot be a packet of another file."""
+    client.sendto(Request(Opcode.RRQ, name, "octet", options).to_bytes(), server.address)
+    packet, source = hear(client, OACK, ERROR)
+    if packet.startswith(ERROR):
+        return packet
+    content, acknowledged = b"", 0
+    while True:
+        client.sendto(ack_bytes(acknowledged), source)
+        if acknowledged and len(packet) < 1028:
             return content
-        wanted += 1
+        acknowledged += 1
+        packet, _ = hear(client, b"\0\3" + acknowledged.to_bytes(2, "big"))
+        content += packet[4:]
 
 
 def write(client: socket.socket, server: RunningServer, name: str, content: bytes) -> None:
     """Send a file of one block."""
-    client.sendto(Request(Opcode.WRQ, name, "octet").to_bytes(), server.address)
-    packet, source = client.recvfrom(65536)
-    assert packet == ack_bytes(0)
+    client.sendto(Request(Opcode.WRQ, name, "octet", LOCK_STEP).to_bytes(), server.address)
+    _, source = hear(client, OACK)
     client.sendto(b"\0\3\0\1" + content, source)
-    assert client.recv(65536) == ack_bytes(1)
+    hear(client, ack_bytes(1))
 
 
-@pytest.mark.parametrize("options", [(), WINDOWED], ids=["lock-step", "windowed"])
-def test_the_same_file_again_and_again(
-    server: RunningServer, client: socket.socket, options: tuple[tuple[str, str], ...]
-) -> None:
+@pytest.mark.parametrize("options", [LOCK_STEP, WINDOWED], ids=["lock-step", "windowed"])
+def test_the_same_file_again_and_again(server: RunningServer, client: socket.socket, options: Options) -> None:
     for _ in range(20):
-        assert read(client, server, "small", *options) == SMALL
-        assert read(client, server, "two", *options) == TWO_BLOCKS
-        assert read(client, server, "two", *options) == TWO_BLOCKS
+        assert read(client, server, "small", options) == SMALL
+        assert read(client, server, "two", options) == TWO_BLOCKS
+        assert read(client, server, "two", options) == TWO_BLOCKS
     assert {record["result"] for record in server.await_transfers(60)} == {Result.COMPLETE}
 
 
@@ -101,11 +105,27 @@ def test_after_a_refusal(server: RunningServer, client: socket.socket) -> None:
 
 
 def test_after_a_transfer_that_was_broken_off(server: RunningServer, client: socket.socket) -> None:
-    for name in ("small", "two"):
-        client.sendto(Request(Opcode.RRQ, "two", "octet").to_bytes(), server.address)
-        _, source = client.recvfrom(65536)
-        client.sendto(b"\0\5\0\0enough\0", source)
-        assert read(client, server, name, *WINDOWED) == {"small": SMALL, "two": TWO_BLOCKS}[name]
+    """As who probes for the size does, and then asks in the same words or in others."""
+    for name in ("two", "small"):
+        client.sendto(Request(Opcode.RRQ, "two", "octet", LOCK_STEP).to_bytes(), server.address)
+        _, source = hear(client, OACK)
+        client.sendto(ERROR + b"\0\0enough\0", source)
+        assert read(client, server, name) == {"small": SMALL, "two": TWO_BLOCKS}[name]
+
+
+def test_one_at_a_time_is_one_after_the_other(tmp_path: Path, client: socket.socket) -> None:
+    """Who has its share, of a transfer that is about to end, has not asked in vain."""
+    (tmp_path / "small").write_bytes(SMALL)
+    (tmp_path / "other").write_bytes(SMALL)
+    options = ("-b", "127.0.0.1:0", "--upload", "replace", "--max-per-client", "1", "--max-sessions", "3")
+    with running_server(tmp_path, *options) as server:
+        for number in range(10):
+            assert read(client, server, "small") == SMALL
+            assert read(client, server, "other") == SMALL
+            if number % 5 == 0:  # at most as many may stay as may be busy
+                write(client, server, "new", b"one")
+                assert read(client, server, "new") == b"one"
+                server.await_idle()
 
 
 def test_a_capture_has_each_request_once(tmp_path: Path, client: socket.socket) -> None:
@@ -115,7 +135,7 @@ def test_a_capture_has_each_request_once(tmp_path: Path, client: socket.socket) 
     with running_server(tmp_path / "root", *options) as server:
         for number in range(5):
             write(client, server, "new", b"%d" % number)
-    assert capture.read_bytes().count(Request(Opcode.WRQ, "new", "octet").to_bytes()) == 5
+    assert capture.read_bytes().count(Request(Opcode.WRQ, "new", "octet", LOCK_STEP).to_bytes()) == 5
 
 
 @pytest.mark.peers("tftp")

@@ -136,6 +136,7 @@ def test_a_socket_of_a_task_that_nobody_takes_is_closed(scene: Scene) -> None:
     assert sockets.hot.fileno() == -1
 
 
+@pytest.mark.parametrize("scene", [{"single_port": True}], indirect=True)
 def test_what_a_child_has_read_and_could_not_serve_is_served_afterwards(scene: Scene) -> None:
     scene.send(REQUEST)
     scene.listener.handle_readable()
@@ -166,6 +167,25 @@ def receive_ns(scene: Scene) -> int:
     (stamp,) = (payload for level, kind, payload in ancillary if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS))
     seconds, nanoseconds = struct.unpack("@qq", stamp)
     return int(seconds * 1_000_000_000 + nanoseconds)
+
+
+def test_a_child_with_a_port_of_its_own_has_nothing_to_leave(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(OTHER))
+    assert len(scene.supervisor.tasks) == 1
+
+
+@pytest.mark.parametrize("scene", [{"max_per_client": 1}, {"max_sessions": 1}], indirect=True)
+def test_who_has_all_that_it_may_have_is_served_when_it_has_ended(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.send(OTHER)
+    came_ns = receive_ns(scene)
+    scene.listener.handle_readable()
+    assert (len(scene.supervisor.tasks), scene.supervisor.refusals) == (1, [])
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(outlook=Outlook(settled=True, heard_ns=came_ns - 1)))
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
 
 
 @pytest.mark.parametrize("scene", [{"single_port": True}, {"single_port": False}], indirect=True)

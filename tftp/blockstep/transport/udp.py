@@ -46,6 +46,9 @@ RECEIVES_WITHOUT_LOOKING = 500
 # asm-generic/sockios.h, the form of 64-bit machines
 SIOCGSTAMPNS = 0x8907
 _TIMESPEC = struct.Struct("@qq")
+_HAS_STAMPS = sys.platform == "linux" and struct.calcsize("@l") == 8
+NEVER_NS = (1 << 63) - 1
+"""Later than anything that comes."""
 
 # What a socket may report about the network; the packet counts as lost and the timer mends it.
 _LOST = frozenset(
@@ -121,15 +124,19 @@ class Endpoint:
                 return
 
     def arrived_ns(self) -> int:
-        """When the datagram that was received last came, on the kernel's clock for SO_TIMESTAMPNS; 0: it does not say.
+        """When the datagram that was received last came, on the kernel's clock for SO_TIMESTAMPNS.
 
-        The kernel takes the times from the first call on.
+        0 if none has come since the first call, from which on the kernel takes note; NEVER_NS where it does not.
         """
+        if not _HAS_STAMPS:
+            return NEVER_NS
         when = bytearray(_TIMESPEC.size)
         try:
             fcntl.ioctl(self.sock, SIOCGSTAMPNS, when)
-        except OSError:
+        except FileNotFoundError:
             return 0
+        except OSError:
+            return NEVER_NS
         seconds, nanoseconds = _TIMESPEC.unpack(when)
         return int(seconds * 1_000_000_000 + nanoseconds)
 
