@@ -199,10 +199,10 @@ class Suspicion:
 class Asked:
     """Who has asked lately, in a table of fixed size: what a flood costs here is a client's place, never memory.
 
-    A place holds a part of the hash and the time. Everybody has two places and is written into either by turns: two
-    clients who shared a single one, and ask in the same rhythm, would take it from each other for ever. Python's hash
-    of bytes is keyed afresh in each process, so nobody can aim at a place. The table is shared with the children, who
-    never look at it, so that a fork need not copy it.
+    A place holds a part of the hash and the time. Everybody has two places and is written into the one that has been
+    left alone for longer: two clients who shared a single one, and ask in the same rhythm, would take it from each
+    other for ever. Python's hash of bytes is keyed afresh in each process, so nobody can aim at a place. The table is
+    shared with the children, who never look at it, so that a fork need not copy it.
     """
 
     PLACES = 1 << 18
@@ -211,7 +211,6 @@ class Asked:
 
     def __init__(self) -> None:
         self._places = memoryview(mmap.mmap(-1, 8 * self.PLACES)).cast("Q")
-        self._second = False
 
     def again(self, claim: Claim, now: float) -> bool:
         """True if the same was asked before, not just now and not long ago. It is remembered as asked now if not."""
@@ -222,6 +221,6 @@ class Asked:
             ago_s = (tick - (self._places[place] & 0xFFFF_FFFF)) * self._TICK_S
             if self._places[place] >> 32 == mark and ago_s <= self.LATEST_S:
                 return ago_s >= self.SOONEST_S
-        self._second = not self._second
-        self._places[places[self._second]] = mark << 32 | tick & 0xFFFF_FFFF
+        longest_alone = min(places, key=lambda place: self._places[place] & 0xFFFF_FFFF)
+        self._places[longest_alone] = mark << 32 | tick & 0xFFFF_FFFF
         return False
