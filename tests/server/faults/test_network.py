@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,7 @@ from blockstep_lab.netns.lab import Lab
 from blockstep_server.status_command import ask
 from support.client_process import ClientProcess
 from support.cuts import CUTS, cut
-from support.labs import obstacle, udp_socket
+from support.labs import PATIENCE_S, obstacle, udp_socket
 from support.ownership import STAY
 from support.transports import TransportServer
 
@@ -70,17 +71,24 @@ class Served:
 def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder, control = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("control") / "socket"
     (folder / "file").write_bytes(CONTENT)
+    options = ["--upload", "create", "--control", os.fspath(control), "--timeout", "0.2", "--retries", "100"]
+    with serving_on(lab, folder, *options) as server:
+        yield Served(server, folder, control)
+        server.stop_and_check(folder)
+
+
+@contextmanager
+def serving_on(lab: Lab, folder: Path, *options: str) -> Iterator[TransportServer]:
+    """A server on the right host."""
     serve = [sys.executable, "-W", "error", "-m", "blockstep", "serve", os.fspath(folder), "--log-format", "json", "-v"]
-    options = ["-b", f"{lab.right.address}:0", "--upload", "create", "--control", os.fspath(control), *STAY]
-    options += ["--timeout", "0.2", "--retries", "100"]
+    bind = ("-b", f"{lab.right.address}:0", *STAY)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with quiet_fork():
         started = TransportServer(
-            [*serve, *options], env=environ, start_new_session=True, preexec_fn=lab.right.namespaces.enter
+            [*serve, *bind, *options], env=environ, start_new_session=True, preexec_fn=lab.right.namespaces.enter
         )
     with started as server:
-        yield Served(server, folder, control)
-        server.stop_and_check(folder)
+        yield server
 
 
 @contextmanager
@@ -194,3 +202,47 @@ def test_a_client_whose_first_request_finds_no_room(lab: Lab, tmp_path: Path) ->
         server.sendto(b"\0\3\0\1the end", peer)
         assert client.wait() == 0, client.said()
     assert (tmp_path / "file").read_bytes() == b"the end"
+
+
+_ICMP_UNREACHABLE, _PROHIBITED = 3, 13
+
+
+def unreachable(server: Address, client: Address) -> bytes:
+    """An ICMP message (RFC 792) that a firewall sends for a datagram of the server's, or whoever forges one."""
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_UDP, 0)
+    ip += socket.inet_aton(server[0]) + socket.inet_aton(client[0])
+    body = bytes(4) + ip + struct.pack("!HHHH", server[1], client[1], 8, 0)
+    total = sum(struct.unpack(f"!H{len(body) // 2}H", bytes((_ICMP_UNREACHABLE, _PROHIBITED)) + body))
+    checksum = ~(total % 0xFFFF) & 0xFFFF
+    return struct.pack("!BBH", _ICMP_UNREACHABLE, _PROHIBITED, checksum) + body
+
+
+def besiege(host: str, server: Address, rounds: int) -> None:
+    """Fetch a file again and again, and say by ICMP that nobody is to be reached, before, at and after each end."""
+    request = Request(Opcode.RRQ, "file", "octet", (("blksize", "512"),)).to_bytes()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw,
+    ):
+        client.bind((host, 0))
+        client.settimeout(PATIENCE_S)
+        message = unreachable(server, client.getsockname())
+        for _ in range(rounds):
+            client.sendto(request, server)
+            await_packet(client, b"\0\6blksize\x00512\0")
+            client.sendto(ack(0), server)
+            await_packet(client, b"\0\3\0\1the end")
+            client.sendto(ack(1), server)
+            for _ in range(60):
+                raw.sendto(message, (server[0], 0))
+
+
+def test_what_the_network_says_of_a_peer_does_not_end_the_server(lab: Lab, tmp_path: Path) -> None:
+    """On a shared port the supervisor reads the socket of a transfer that has ended, and what waits may be an error."""
+    (tmp_path / "file").write_bytes(b"the end")
+    with serving_on(lab, tmp_path, "--single-port") as server:
+        lab.left.call(besiege, lab.left.address, server.address, 20)
+        server.await_transfers(20)
+        lab.left.call(besiege, lab.left.address, server.address, 1)
+        server.await_transfers(1)
+        server.stop_and_check(tmp_path)
