@@ -91,7 +91,7 @@ class Place:
     outlook: Callable[[], Outlook]
 
 
-_LOOKED_THROUGH = 16
+_STAYING = 16
 
 
 class Admission:
@@ -155,13 +155,13 @@ class Admission:
     def _has_its_share(self, source: Hashable) -> bool:
         """What is settled and only stays, in case its last ACK was lost, takes nothing from its client's share.
 
-        But there may not be more of it than that share is large, nor than can be looked through for each datagram.
+        But there may not be more of it than that share is large, nor than a few.
         """
         places = self._by_source.get(source, ())
         share = self._per_client
         if len(places) < share:
             return False
-        if len(places) >= 2 * min(share, _LOOKED_THROUGH):
+        if len(places) >= share + min(share, _STAYING):
             return True
         return sum(not place.outlook().settled for place in places) >= share
 

@@ -90,8 +90,8 @@ _PARAMETERS: Final = (
     click.option("--max-sessions", default=1000, show_default=True, type=click.IntRange(min=1),
         help="Transfers at one time, in total."),
     click.option("--max-per-client", type=click.IntRange(min=1),
-        help="Transfers at one time for one address (IPv6: one /64), besides as many that only stay in case their last "
-        "ACK was lost. [default: no limit of its own]"),
+        help="Transfers at one time for one address (IPv6: one /64), besides as many, 16 at most, that only stay in "
+        "case their last ACK was lost. [default: no limit of its own]"),
     click.option("--max-half-open", default=256, show_default=True, type=click.IntRange(min=1),
         help="Transfers at one time for one address whose client has not answered yet, and may be forged."),
     click.option("--strict-source", is_flag=True,

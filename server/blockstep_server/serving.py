@@ -90,7 +90,8 @@ def _make_room_for_descriptors(sessions: int) -> None:
     wanted = sessions + _OTHER_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         attainable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (attainable, hard))
+        with contextlib.suppress(ValueError, OSError):  # a system may have a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (attainable, hard))
 
 
 def describe_sandbox(config: ServerConfig) -> list[str]:

@@ -65,7 +65,7 @@ class UdpListener:
         self._closed = False
         self._handed_back: deque[Arrival] = deque()
         self._askers: Counter[Hashable] = Counter()  # those who are being served
-        self._kept: dict[Hashable, Arrival] = {}  # the latest that one of them has asked meanwhile
+        self._kept: dict[Hashable, tuple[Arrival, Verdict]] = {}  # the latest that one of them has asked meanwhile
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -114,8 +114,14 @@ class UdpListener:
 
     def _turn_away(self, arrival: Arrival, claim: Claim, verdict: Verdict) -> None:
         if verdict in _MAY_FOLLOW and claim.asker in self._askers:
-            self._kept[claim.asker] = arrival
-        elif verdict not in _QUIET:
+            if (replaced := self._kept.get(claim.asker)) is not None:
+                self._refuse(*replaced)
+            self._kept[claim.asker] = arrival, verdict
+        else:
+            self._refuse(arrival, verdict)
+
+    def _refuse(self, arrival: Arrival, verdict: Verdict) -> None:
+        if verdict not in _QUIET:
             self._host.refuse(verdict.value, host_port(arrival.peer))
 
     def _judge(self, arrival: Arrival, claim: Claim) -> Verdict:
@@ -137,14 +143,17 @@ class UdpListener:
     def _follow_up(self, claim: Claim, arrival: Arrival, sockets: ReplySockets | None, legacy: Legacy) -> None:
         """Serve what the peer has asked for while its transfer before came to an end: one request, the newest."""
         asked: Arrival | None = None
-        kept = self._kept.pop(claim.asker, None)
-        if kept is not None and legacy.outlook.is_before(kept.came_ns):
+        kept, verdict = self._kept.pop(claim.asker, (None, Verdict.REPEATED))
+        # Who has been heard of by its request alone may have asked again before our ERROR went out.
+        if kept is not None and legacy.outlook.heard_ns and legacy.outlook.is_before(kept.came_ns):
             asked = kept
+        elif kept is not None:
+            self._refuse(kept, verdict)
         if sockets is not None:
             if legacy.request_untrusted:
                 asked = replace(arrival, data=legacy.request_untrusted, noted=True, came_ns=0)
             for unheard in filter(is_request, unread(sockets.hot)):
-                asked = replace(arrival, data=unheard.data, came_ns=0)
+                asked = replace(arrival, data=unheard.data, noted=False, came_ns=0)
             sockets.close()
         self._forget(claim.asker)
         if asked is not None and not self._closed:

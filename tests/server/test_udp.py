@@ -188,6 +188,26 @@ def test_who_has_all_that_it_may_have_is_served_when_it_has_ended(scene: Scene) 
     assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
 
 
+@pytest.mark.parametrize("scene", [{"max_per_client": 1}], indirect=True)
+def test_who_has_had_too_much_and_goes_on_is_refused_in_the_log(scene: Scene) -> None:
+    """Kept for the end, replaced by another, too old when the end comes: none of it vanishes without a word."""
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.send(OTHER, b"\0\1third\0octet\0")
+    scene.listener.handle_readable()
+    assert [reason for reason, _ in scene.supervisor.refusals] == [Verdict.CLIENT_FULL.value]
+    scene.supervisor.end(scene.supervisor.tasks[0])
+    assert [reason for reason, _ in scene.supervisor.refusals] == [Verdict.CLIENT_FULL.value] * 2
+    assert len(scene.supervisor.tasks) == 1
+
+
+def test_who_asks_again_before_it_is_refused_is_refused_once(scene: Scene) -> None:
+    scene.send(REQUEST, REQUEST)
+    scene.listener.handle_readable()
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(outlook=Outlook(settled=True)))
+    assert len(scene.supervisor.tasks) == 1
+
+
 @pytest.mark.parametrize("scene", [{"single_port": True}, {"single_port": False}], indirect=True)
 def test_after_a_stop_nothing_is_served_that_was_left(scene: Scene) -> None:
     scene.send(REQUEST)

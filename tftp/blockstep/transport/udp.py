@@ -62,6 +62,13 @@ _LOST = frozenset(
         errno.EHOSTUNREACH,
         errno.ENETDOWN,
         errno.EHOSTDOWN,
+        # The first large block on a path with a smaller MTU: the kernel has learned it, and cuts that block next time.
+        errno.EMSGSIZE,
+        # Other words of ICMP (a protocol, an option, a network that is not there), which anybody can forge.
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPROTO,
+        getattr(errno, "ENONET", errno.ENETDOWN),  # Linux alone
     }
 )
 _NO_OFFLOAD = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
