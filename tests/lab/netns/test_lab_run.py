@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def test_a_verdict_is_an_exit_code_and_everything_is_told(case: Path) -> None:
     failing.write_text(FAILS)
     result = invoke(str(case), str(failing), "--seed", "77")
     assert result.exit_code == 1
-    assert "  ok      get a.bin: exit 0, 1 blocks, 0 sent again" in result.stdout
+    # On a busy machine a block may go out twice before its ACK has been read.
+    assert re.search(r"^  ok      get a\.bin: exit 0, 1 blocks, \d+ sent again$", result.stdout, re.MULTILINE)
     assert "  FAILED  get a.bin: exit code 0, 68 was expected" in result.stdout
     assert result.stdout.count("  server  blockstep: serving") == 1
     assert result.stdout.count("seed 77, router SCHED_") == 2

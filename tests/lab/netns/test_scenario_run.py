@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -67,8 +68,9 @@ def test_every_expectation_can_fail() -> None:
         """
     )
     resent, other_exit = (client.problems for client in result.clients)
-    assert resent[:1] == ["1 blocks were sent again, 0 may be"], told(result)
-    assert resent[1] == "4 blocks were seen, 3 were expected"
+    # At least: how often the sender's timer runs out follows also from how busy the machine is.
+    assert re.fullmatch(r"[1-9]\d* blocks were sent again, 0 may be", resent[0]), told(result)
+    assert re.fullmatch(r"([4-9]|\d\d+) blocks were seen, 3 were expected", resent[1]), told(result)
     assert resent[2].endswith("round trips, 2 may be")
     assert other_exit[:2] == ["exit code 0, 68 was expected", "there is a file, and there should be none"]
     assert result.problems == [
