@@ -10,7 +10,8 @@ from blockstep_server import rehearsal
 from blockstep_server.report import Result
 
 
-def test_it_is_a_real_transfer_with_and_without_a_window() -> None:
+def test_it_is_a_real_transfer_with_and_without_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_LIMIT_S", 10.0)  # a busy machine may take longer than a server waits for it
     records = rehearsal.rehearse()
     assert {record.result for record in records} == {Result.COMPLETE}
     assert {"windowsize" in record.options for record in records} == {False, True}

@@ -155,6 +155,7 @@ def move(
 ) -> Moved:
     """Send `content` from one endpoint to the other and return what arrived."""
     sender, receiver, sink = make_sender(agreed, timer=timers()), make_receiver(agreed, timers()), MemorySink()
+    into.prepare_to_receive(receiver.stride, agreed.windowsize)  # the first burst may be here before the thread is
     with in_background() as threads:
         other: Future[None] = threads.submit(run_receiver, Pump(into, receiver), receiver, sink)
         run_sender(Pump(out, sender), sender, MemorySource(content))

@@ -172,8 +172,9 @@ class TcpObserver:
         self._thread.join()
 
     def _watch(self) -> None:
-        before = 0
-        while not self._stop.wait(_SAMPLE_EVERY_S):
+        before, stopped = 0, False
+        while not stopped:
+            stopped = self._stop.wait(_SAMPLE_EVERY_S)  # and look once more: what is counted at the end has its place
             info = _tcp_info(self._sock)
             if info is None:
                 return

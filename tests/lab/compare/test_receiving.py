@@ -62,11 +62,12 @@ def test_both_sides_tell_how_it_went(name: str, tmp_path: Path) -> None:
     assert received.points[-1][1] == len(CONTENT)
     assert received.cpu_s > 0
     assert sent.cpu_s > 0
-    if name == "tcp":  # the kernel's timers may send a segment again on a busy machine: then it is told where, too
+    # On a busy machine timers run out, the kernel's and ours: what goes out again is told, and where.
+    if name == "unix":
+        assert sent.resends is None
+    else:
         assert sent.resends is not None
         assert bool(sent.resends) == bool(sent.resend_points)
-    else:
-        assert sent.resends == (None if name == "unix" else 0)
     assert (sent.timeouts is None) == transfer.is_stream
 
 

@@ -7,6 +7,7 @@ middle: some of it has been written at the client, and the rest is more than can
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -162,12 +163,11 @@ def test_a_client_that_falls_silent_is_given_up_in_the_stated_time(tmp_path: Pat
         records = server.await_transfers(4)
         assert {record["result"] for record in records} == {"failed"}
         said = {(record["transport"], record["op"]): record["detail"] for record in records}
-        assert said == {
-            ("udp", "read"): "no progress for 0.4 s",
-            ("udp", "write"): "no progress for 0.4 s",
-            ("tcp", "read"): "nothing moved for 0.4 s",
-            ("tcp", "write"): "nothing moved for 0.4 s",
-        }
+        assert said.keys() == {(transport, op) for transport in ("udp", "tcp") for op in ("read", "write")}
+        for (transport, _), detail in said.items():
+            # Over UDP it is the time that has passed; a busy machine wakes a child later.
+            wanted = r"no progress for 0\.[4-9] s" if transport == "udp" else r"nothing moved for 0\.4 s"
+            assert re.fullmatch(wanted, detail)
         assert sorted(os.listdir(tmp_path)) == ["file", "sample"]
         clients.close()
         server.await_idle()

@@ -63,6 +63,7 @@ def test_a_wait_without_a_byte_has_a_limit(pair: Pair) -> None:
 def test_a_reader_that_is_slow_but_reads_is_waited_for(pair: Pair) -> None:
     """A frame that takes longer than the limit as a whole, while every part of it moves."""
     channel, far = pair
+    channel.idle_s = 1.0
     far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     pause = threading.Event()
@@ -70,7 +71,7 @@ def test_a_reader_that_is_slow_but_reads_is_waited_for(pair: Pair) -> None:
     def slow() -> None:
         left = 200_000
         while left:
-            pause.wait(0.002)
+            pause.wait(0.025)
             left -= len(far.recv(4096))
 
     thread = threading.Thread(target=slow)
