@@ -72,6 +72,7 @@ class _Session:
         self._shares_port = shares_port
         self._agreed = Agreed()
         self._settled = False
+        self._request_untrusted = b""
         self._pump: Pump | None = None
 
     def serve(self, request_untrusted: bytes) -> TransferRecord:
@@ -105,6 +106,7 @@ class _Session:
         )
 
     def _serve(self, request_untrusted: bytes) -> None:
+        self._request_untrusted = request_untrusted
         request = parse_request_untrusted(request_untrusted)
         self._account.asked(request)
         if request.opcode is Opcode.RRQ:
@@ -147,6 +149,8 @@ class _Session:
         self._endpoint.arrived_ns()  # from now on the kernel takes note
         if self._service.config.strict_source:
             machine.unproven_sends = 1
+        if self._shares_port:
+            machine.request = self._request_untrusted
         max_time_s = self._service.config.max_time_s
         self._pump = Pump(
             self._endpoint,

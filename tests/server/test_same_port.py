@@ -113,6 +113,18 @@ def test_after_a_transfer_that_was_broken_off(server: RunningServer, client: soc
         assert read(client, server, name) == {"small": SMALL, "two": TWO_BLOCKS}[name]
 
 
+def test_after_a_last_ack_that_was_lost(server: RunningServer, client: socket.socket) -> None:
+    """On a shared port the last block once more would look like the first of the next file."""
+    client.sendto(Request(Opcode.RRQ, "small", "octet").to_bytes(), server.address)
+    hear(client, b"\0\3\0\1" + SMALL)
+    client.sendto(Request(Opcode.RRQ, "two", "octet", LOCK_STEP).to_bytes(), server.address)
+    _, source = hear(client, OACK)
+    client.sendto(ack_bytes(0), source)
+    packet, _ = hear(client, b"\0\3\0\1\0")
+    assert len(packet) == 1028
+    client.sendto(ERROR + b"\0\0enough\0", source)
+
+
 def test_one_at_a_time_is_one_after_the_other(tmp_path: Path, client: socket.socket) -> None:
     """Who has its share, of a transfer that is about to end, has not asked in vain."""
     (tmp_path / "small").write_bytes(SMALL)

@@ -70,6 +70,7 @@ class Machine(ABC):
         self._opening = opening
         self._opening_due = opening is not None
         self.unproven_sends = UNPROVEN_SENDS
+        self.request: bytes | None = None  # the peer's, on a port that all its transfers share
         self.next_request = b""  # the peer's, if it came when all was over
         self._unproven_resends = 0
         self._progress_at = now

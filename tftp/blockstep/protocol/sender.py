@@ -16,12 +16,12 @@ import math
 from collections import deque
 
 from blockstep.protocol.arena import HEADER_BYTES, Arena
-from blockstep.protocol.errors import LocalError
+from blockstep.protocol.errors import End, LocalError, TransferFailed
 from blockstep.protocol.machine import Machine
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.states import Input, Role, State
 from blockstep.protocol.timer import ResendTimer
-from blockstep.protocol.wire import Ack, OptionAck
+from blockstep.protocol.wire import Ack, OptionAck, Request
 
 # The last block is acknowledged when the file is on the peer's disk, which takes longer than a round trip. Before the
 # window goes out again for that, its last block alone does (as the probe of RFC 8985 section 7), after so many waits.
@@ -146,11 +146,23 @@ class Sender(Machine):
             return
         self._require_open()
         packet = self._parse_control(memory_untrusted)
-        if isinstance(packet, Ack):
+        if isinstance(packet, Request):
+            self._hear_request(bytes(memory_untrusted))
+        elif isinstance(packet, Ack):
             self._handle_ack(packet.block, now)
         elif isinstance(packet, OptionAck) and self._base == 1:
             # Our answer to the first OACK is on its way or lost: an OACK again is an ACK 0 again.
             self._handle_ack(0, now)
+
+    def _hear_request(self, datagram_untrusted: bytes) -> None:
+        """The same once more is nothing new. Who asks for another, when all has been sent, has it or wants it no more.
+
+        What we sent again now would look like the beginning of the other file.
+        """
+        if self.request is not None and self._high == self._last and datagram_untrusted != self.request:
+            self.next_request = datagram_untrusted
+            self.fail()
+            raise TransferFailed(End.PEER_GONE, "asked for something else without acknowledging the end")
 
     def _handle_ack(self, wire: int, now: float) -> None:
         base = self._base
