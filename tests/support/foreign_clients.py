@@ -4,7 +4,8 @@ Decided here: how each is told to get and put, and what must be known about it t
 
 - tftp-hpa's client exits 0 whatever happens, so success is judged by the bytes alone.
 - curl passes netascii on as it stands on the wire, in both directions; the two others translate.
-- busybox moves octets only, and asks for a block size only when told to.
+- busybox moves octets only, and asks for a block size only when told to. When nobody has acknowledged its last block it
+  says "tftp: timeout", and its exit status is 0.
 - None of them but atftp knows `windowsize`.
 """
 
