@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from blockstep.protocol.errors import LocalError
+from blockstep.transport.udp import TIMESPEC, nanoseconds
 from blockstep_server.values import Bind
 
 __all__ = [
@@ -245,7 +246,6 @@ _LONGEST = 2048  # RFC 2347 allows a request 512 bytes; what is longer than this
 _ANCILLARY = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
 _IN_PKTINFO = struct.Struct("@i4s4s")
 _IN6_PKTINFO = struct.Struct("@16sI")
-_TIMESPEC = struct.Struct("@qq")
 
 
 def receive_request(sock: socket.socket) -> Arrival | None:
@@ -274,6 +274,5 @@ def _asked(ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[str, int, 
 
 def _came_ns(ancillary: list[tuple[int, int, bytes]]) -> Iterator[int]:
     for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(payload) == _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack(payload)
-            yield seconds * 1_000_000_000 + nanoseconds
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(payload) == TIMESPEC.size:
+            yield nanoseconds(payload)

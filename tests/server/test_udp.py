@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from blockstep.transport.udp import nanoseconds
 from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Verdict
 from blockstep_server.children import Legacy, Task
 from blockstep_server.listen import Arrival, open_udp
@@ -165,8 +165,7 @@ def receive_ns(scene: Scene) -> int:
     """When the datagram that waits at the listener came."""
     _, ancillary, _, _ = scene.sock.recvmsg(2048, 256, socket.MSG_PEEK)
     (stamp,) = (payload for level, kind, payload in ancillary if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS))
-    seconds, nanoseconds = struct.unpack("@qq", stamp)
-    return int(seconds * 1_000_000_000 + nanoseconds)
+    return nanoseconds(stamp)
 
 
 def test_a_child_with_a_port_of_its_own_has_nothing_to_leave(scene: Scene) -> None:

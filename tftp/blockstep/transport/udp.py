@@ -45,7 +45,8 @@ RECEIVES_WITHOUT_LOOKING = 500
 
 # asm-generic/sockios.h, the form of 64-bit machines
 SIOCGSTAMPNS = 0x8907
-_TIMESPEC = struct.Struct("@qq")
+TIMESPEC = struct.Struct("@qq")
+"""A time of the kernel's on 64-bit machines: seconds and nanoseconds."""
 _HAS_STAMPS = sys.platform == "linux" and struct.calcsize("@l") == 8
 NEVER_NS = (1 << 63) - 1
 """Later than anything that comes."""
@@ -137,15 +138,14 @@ class Endpoint:
         """
         if not _HAS_STAMPS:
             return NEVER_NS
-        when = bytearray(_TIMESPEC.size)
+        when = bytearray(TIMESPEC.size)
         try:
             fcntl.ioctl(self.sock, SIOCGSTAMPNS, when)
         except FileNotFoundError:
             return 0
         except OSError:
             return NEVER_NS
-        seconds, nanoseconds = _TIMESPEC.unpack(when)
-        return int(seconds * 1_000_000_000 + nanoseconds)
+        return nanoseconds(when)
 
     # Out.
 
@@ -276,6 +276,12 @@ class Endpoint:
         self.sock.close()
         if self._stray_sock is not None:
             self._stray_sock.close()
+
+
+def nanoseconds(timespec: bytes | bytearray) -> int:
+    """A time as the kernel writes it (`TIMESPEC`), in one number."""
+    seconds, rest = TIMESPEC.unpack(timespec)
+    return int(seconds * 1_000_000_000 + rest)
 
 
 def _processors() -> int:
