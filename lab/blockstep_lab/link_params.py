@@ -16,13 +16,19 @@ from blockstep_lab.links import LINKS, parse_link
 from blockstep_lab.rules import Rule
 from blockstep_lab.words import WordsError
 
-__all__ = ["LinkCommand", "both_conditions", "link_options", "parsed"]
+__all__ = ["LinkCommand", "Phrase", "both_conditions", "link_options", "parsed"]
 
 _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+class Phrase(click.types.FuncParamType):
+    """A value of several words: where the environment holds more than one of them, `;` stands between, not a blank."""
+
+    envvar_list_splitter = ";"
+
+
+def parsed(parse: Callable[[str], _T]) -> Phrase:
     """An option's type around a parser that raises `WordsError`; click adds the option's name to the error."""
 
     def convert(text: str) -> _T:
@@ -31,7 +37,7 @@ def parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
         except WordsError as error:
             raise click.BadParameter(str(error)) from error
 
-    return convert
+    return Phrase(convert)
 
 
 class LinkCommand(click.Command):

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import click
 
+from blockstep.environment import name_variables
+
 __all__ = ["GROUP", "LazyGroup", "nearest_hint"]
 
 GROUP = "blockstep.commands"
@@ -38,11 +40,14 @@ class LazyGroup(click.Group):
         if entry_point is None:
             return super().get_command(ctx, cmd_name)
         try:
-            return _load(entry_point)
+            command = _load(entry_point)
         except click.ClickException:
             if ctx.resilient_parsing:  # shell completion goes on with the other commands
                 return None
             raise
+        if ctx.auto_envvar_prefix is not None:
+            name_variables(command, ctx.auto_envvar_prefix, cmd_name)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
