@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Phrase(click.types.FuncParamType):
+class Phrase(click.types.FuncParamType[Any, Any]):
     """A value of several words: where the environment holds more than one of them, `;` stands between, not a blank."""
 
     envvar_list_splitter = ";"

@@ -15,7 +15,8 @@ def name_variables(command: click.Command, *names: str) -> None:
     """Give each option of a command, and of its subcommands, its variable; no other name is heard any more.
 
     `names` are those of the program and of the command; the variable is these and the option's long name, in capitals,
-    with `_` between. An option that names its own variable keeps it; one that wants none, or has no long name, gets none.
+    with `_` between. An option that names its own variable keeps it; one that wants none, or that has no long name,
+    gets none.
     """
     for option in command.params:
         if not isinstance(option, click.Option):
