@@ -207,8 +207,8 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
             if receiver.complete and not receiver.delivered:
                 intake.sink.commit()
                 now = clock()
+                receiver.settled(now)  # first: whatever interrupts us from here on cannot take the file back
                 pump.deliver(now)
-                receiver.settled(now)
         if receiver.finished:
             return
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:
