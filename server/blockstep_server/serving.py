@@ -48,7 +48,7 @@ _LOWEST_FREE_PORT = 1024
 _OTHER_DESCRIPTORS = 64
 _CONTROL_MODE = 0o600
 _CONTROL_BACKLOG = 16
-_BOARD_AT_LEAST = 1024
+_BOARD_AT_LEAST = 8192  # a reload may raise --max-sessions, and memory is used only where a slot has been
 
 
 def start(config: ServerConfig, reporter: Reporter, *, reread: Callable[[], ServerConfig] | None = None) -> int:
