@@ -240,7 +240,9 @@ class Supervisor:
         for child, record in ended:
             if record is not None:
                 self._account(child, record)
-        for child, _ in ended:  # only now: who follows needs the places of all who have gone
+        # Only now: who follows needs the places of all who have gone. The youngest first: of two that were asked in the
+        # same words it is the one that may have been asked again.
+        for child, _ in sorted(ended, key=lambda each: each[0].started_s, reverse=True):
             child.task.afterwards(child.legacy)
 
     def _account(self, child: Child, record: TransferRecord) -> None:

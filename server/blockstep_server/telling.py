@@ -39,7 +39,7 @@ class Telling:
             self._slot.prove()
 
     def settled(self, heard_ns: int) -> None:
-        """Nothing more is wanted of the peer, whose last datagram came at `heard_ns`. Said before it can know."""
+        """Nothing more is wanted of the peer, last heard at `heard_ns`, which does not know yet if all went well."""
         if self._slot is not None:
             self._slot.settle(heard_ns)
 

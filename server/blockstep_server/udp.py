@@ -142,13 +142,7 @@ class UdpListener:
 
     def _follow_up(self, claim: Claim, arrival: Arrival, sockets: ReplySockets | None, legacy: Legacy) -> None:
         """Serve what the peer has asked for while its transfer before came to an end: one request, the newest."""
-        asked: Arrival | None = None
-        kept, verdict = self._kept.pop(claim.asker, (None, Verdict.REPEATED))
-        # Who has been heard of by its request alone may have asked again before our ERROR went out.
-        if kept is not None and legacy.outlook.heard_ns and legacy.outlook.is_before(kept.came_ns):
-            asked = kept
-        elif kept is not None:
-            self._refuse(kept, verdict)
+        asked = self._maybe_kept(claim, legacy)
         if sockets is not None:
             if legacy.request_untrusted:
                 asked = replace(arrival, data=legacy.request_untrusted, noted=True, came_ns=0)
@@ -158,6 +152,21 @@ class UdpListener:
         self._forget(claim.asker)
         if asked is not None and not self._closed:
             self._try(asked)
+
+    def _maybe_kept(self, claim: Claim, legacy: Legacy) -> Arrival | None:
+        """What was kept for the end of this child, if it is to be served.
+
+        What could be a repetition is judged by the child that was asked in the same words; the other children of this
+        asker know nothing of it. Who found no place is judged anew.
+        """
+        kept, verdict = self._kept.get(claim.asker, (None, Verdict.REPEATED))
+        if kept is None or (verdict is Verdict.REPEATED and claim.words != kept.data):
+            return None
+        del self._kept[claim.asker]
+        if verdict is not Verdict.REPEATED:
+            return kept
+        # Who has been heard of by its request alone may have asked again before our ERROR went out.
+        return kept if legacy.outlook.heard_ns and legacy.outlook.is_before(kept.came_ns) else None
 
     def _forget(self, asker: Hashable) -> None:
         self._askers[asker] -= 1

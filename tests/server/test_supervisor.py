@@ -4,12 +4,14 @@ import os
 import select
 import signal
 import socket
+from functools import partial
 
 import pytest
 
-from blockstep_server.admission import Admission, Policy
+from blockstep_server.admission import Admission, Claim, Policy
+from blockstep_server.children import Child, Task
 from blockstep_server.log_output import LogOutput
-from blockstep_server.report import Reporter
+from blockstep_server.report import Reporter, TransferRecord
 from blockstep_server.supervisor import Supervisor
 from support.supervised import REQUEST, Supervised, asked
 
@@ -206,6 +208,23 @@ def test_a_listener_that_rests_is_watched_again_later_and_only_if_it_still_liste
         supervisor._close_listeners()
         supervisor.timers.run_due(200.0)
         assert len(watched) == 1, "the pipe of the children"
+    supervisor._selector.close()
+    supervisor.children.close()
+
+
+def test_of_those_who_end_together_the_youngest_is_followed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all their places are free, or who has been asked twice in the same words would be followed by both."""
+    supervisor = Supervisor(Admission(Policy(max_sessions=3)), Reporter(LogOutput(2)))
+    followed: list[tuple[str, int]] = []
+    ended: list[tuple[Child, TransferRecord | None]] = []
+    for started_s, name in enumerate(("first", "second", "third")):
+        claim = Claim("a client", name)
+        afterwards = partial(lambda name, _: followed.append((name, len(supervisor.admission))), name)
+        task = Task(claim, lambda _: None, TransferRecord(peer=name), afterwards=afterwards)
+        ended.append((Child(0, task, started_s, place=supervisor.admission.occupy(claim)), None))
+    monkeypatch.setattr(supervisor.children, "reap", lambda: ended)
+    supervisor._reap()
+    assert followed == [("third", 0), ("second", 0), ("first", 0)]
     supervisor._selector.close()
     supervisor.children.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blockstep.transport.udp import nanoseconds
+from blockstep.transport.udp import NEVER_NS, nanoseconds
 from blockstep_server.admission import Admission, Claim, Outlook, Place, Policy, Verdict
 from blockstep_server.children import Legacy, Task
 from blockstep_server.listen import Arrival, open_udp
@@ -189,15 +189,68 @@ def test_who_has_all_that_it_may_have_is_served_when_it_has_ended(scene: Scene) 
 
 @pytest.mark.parametrize("scene", [{"max_per_client": 1}], indirect=True)
 def test_who_has_had_too_much_and_goes_on_is_refused_in_the_log(scene: Scene) -> None:
-    """Kept for the end, replaced by another, too old when the end comes: none of it vanishes without a word."""
+    """Kept for the end, replaced by another: it does not vanish without a word, and the newest is served."""
+    third = b"\0\1third\0octet\0"
     scene.send(REQUEST)
     scene.listener.handle_readable()
-    scene.send(OTHER, b"\0\1third\0octet\0")
+    scene.send(OTHER, third)
     scene.listener.handle_readable()
     assert [reason for reason, _ in scene.supervisor.refusals] == [Verdict.CLIENT_FULL.value]
     scene.supervisor.end(scene.supervisor.tasks[0])
-    assert [reason for reason, _ in scene.supervisor.refusals] == [Verdict.CLIENT_FULL.value] * 2
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, third]
+    assert [reason for reason, _ in scene.supervisor.refusals] == [Verdict.CLIENT_FULL.value]
+
+
+@pytest.mark.parametrize("scene", [{"max_sessions": 1}], indirect=True)
+def test_who_finds_no_place_again_is_refused_in_the_log(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.send(OTHER)
+    scene.listener.handle_readable()
+    (task,) = scene.supervisor.tasks
+    scene.supervisor.admission.release(scene.supervisor.places[task.claim])
+    scene.supervisor.admission.occupy(Claim("somebody else", "somebody else"))
+    task.afterwards(Legacy(outlook=Outlook(settled=True)))
+    assert [reason for reason, _ in scene.supervisor.refusals] == [Verdict.FULL.value]
     assert len(scene.supervisor.tasks) == 1
+
+
+@pytest.mark.parametrize("scene", [{"max_sessions": 1}], indirect=True)
+def test_after_a_refusal_another_request_that_found_no_place_is_served(scene: Scene) -> None:
+    scene.send(REQUEST)
+    scene.listener.handle_readable()
+    scene.send(OTHER)
+    scene.listener.handle_readable()
+    scene.supervisor.end(scene.supervisor.tasks[0], Legacy(outlook=Outlook(settled=True)))
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
+
+
+@pytest.mark.parametrize("others_end", ["before", "after"])
+def test_what_may_be_a_repetition_is_judged_by_who_was_asked_in_the_same_words(scene: Scene, others_end: str) -> None:
+    """Another child of the same asker, which stayed after an upload, does not know what this one has heard."""
+    scene.send(REQUEST, OTHER)
+    scene.listener.handle_readable()
+    scene.send(OTHER)
+    came_ns = receive_ns(scene)
+    scene.listener.handle_readable()
+    stayed, served = scene.supervisor.tasks
+    before, after = (Legacy(outlook=Outlook(settled=True, heard_ns=came_ns + later_ns)) for later_ns in (-1, 1))
+    ends = [(stayed, before), (served, after)]
+    for task, legacy in ends if others_end == "before" else reversed(ends):
+        scene.supervisor.end(task, legacy)
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER]
+
+
+def test_a_child_that_gave_up_does_not_take_away_what_was_asked_of_another(scene: Scene) -> None:
+    scene.send(REQUEST, OTHER)
+    scene.listener.handle_readable()
+    scene.send(OTHER)
+    came_ns = receive_ns(scene)
+    scene.listener.handle_readable()
+    abandoned, served = scene.supervisor.tasks
+    scene.supervisor.end(abandoned, Legacy(outlook=Outlook(settled=True, heard_ns=NEVER_NS)))
+    scene.supervisor.end(served, Legacy(outlook=Outlook(settled=True, heard_ns=came_ns - 1)))
+    assert [task.claim.words for task in scene.supervisor.tasks] == [REQUEST, OTHER, OTHER]
 
 
 def test_who_asks_again_before_it_is_refused_is_refused_once(scene: Scene) -> None:
