@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from blockstep.protocol.arena import Arena
-from blockstep.protocol.errors import End, LocalError, TransferFailed
+from blockstep.protocol.errors import LocalError
 from blockstep.protocol.machine import UNPROVEN_SENDS
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.sender import PROBE, SYNC_PATIENCE_S, Sender
 from blockstep.protocol.states import Role
 from blockstep.protocol.timer import FIRST_S, FLOOR_MAX_S, ResendTimer
-from blockstep.protocol.wire import Opcode, Request, ack_bytes
+from blockstep.protocol.wire import ack_bytes
 from support.drivers import SendDriver
 from support.playbook import ARRIVAL_S, OACK, content_of, sending, stats
 
@@ -410,29 +410,6 @@ def test_a_lost_oack_is_repeated_and_a_repeated_request_is_not_answered_twice() 
         -> DATA 2
     """)
     assert play.driver.machine.timer.srtt_s == pytest.approx(2 * ARRIVAL_S)  # of DATA 1 alone (Karn)
-
-
-def test_on_a_shared_port_another_request_ends_what_has_been_sent_to_its_end() -> None:
-    ours, other = (Request(Opcode.RRQ, name, "octet").to_bytes() for name in ("file", "other"))
-    play = sending(content_of(2, 5), role=Role.SERVE_READ)
-    sender = play.driver.machine
-    assert isinstance(sender, Sender)
-    sender.request = ours
-    play.play("""
-        -> DATA 1
-    """)
-    sender.handle_datagram(memoryview(other), 0.0)
-    assert (sender.finished, sender.next_request) == (False, b""), "there is more to come"
-    play.play("""
-        <- ACK 1
-        -> DATA 2
-    """)
-    sender.handle_datagram(memoryview(ours), 0.0)
-    assert not sender.finished
-    with pytest.raises(TransferFailed) as caught:
-        sender.handle_datagram(memoryview(other), 0.0)
-    assert caught.value.end is End.PEER_GONE
-    assert (sender.finished, sender.next_request) == (True, other)
 
 
 def test_only_ack_0_answers_the_oack() -> None:
