@@ -24,7 +24,8 @@ __all__ = ["cli", "main"]
 @click.group(
     cls=LazyGroup,
     context_settings={"auto_envvar_prefix": "BLOCKSTEP", "help_option_names": ["-h", "--help"]},
-    epilog="Every option can be set in the environment (BLOCKSTEP_SERVE_PORT=6969) and in a settings file.",
+    epilog="Every option can be set in the environment by its long name (BLOCKSTEP_SERVE_MAX_UPLOAD=64M) and in a "
+    "settings file.",
 )
 @click.option(
     "--config",
