@@ -62,6 +62,11 @@ class Troubled:
         """Nothing will come of it any more."""
         return self.dead or self.party.finished
 
+    @property
+    def waits_for_its_disk(self) -> bool:
+        """And hears nothing meanwhile."""
+        return self._disk_at is not None
+
     def next_deadline(self) -> float | None:
         """The nearest of what is due."""
         if self.finished:

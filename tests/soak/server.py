@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from typing import Any, cast
 from blockstep.protocol.errors import ErrorCode, RemoteError, TransferFailed
 from blockstep.protocol.options import Limits, negotiate
 from blockstep.protocol.wire import ErrorPacket, Opcode, parse_request_untrusted
+from blockstep.transport.udp import TIMESPEC
 from blockstep_lab.drivers import SendDriver
 from blockstep_lab.parties import LISTENER, Party, Plan, served
 from blockstep_lab.simnet import Send, SimAddress, SimNet
@@ -42,6 +44,15 @@ _HOST = "198.51.100.1"
 # From the end of a child until the supervisor has waited for it.
 _REAPED_AFTER_S = 0.002
 _NO_FILE = "file not found"
+
+
+_NS = 1_000_000_000
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h
+
+
+def _stamp_ns(now: float) -> int:
+    """What the kernel would write; 0 would mean that it does not say."""
+    return 1 + round(now * _NS)
 
 
 class Violation(AssertionError):
@@ -88,13 +99,14 @@ class _Socket:
     """As much of a listening socket as the listener uses; a seat on the simulated network fills it."""
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[bytes, SimAddress]] = deque()
+        self.waiting: deque[tuple[bytes, SimAddress, int]] = deque()
 
     def recvmsg(self, most_bytes: int, _ancillary: int) -> tuple[bytes, list[Any], int, SimAddress]:
         if not self.waiting:
             raise BlockingIOError
-        data, source = self.waiting.popleft()
-        return data[:most_bytes], [], 0, source
+        data, source, came_ns = self.waiting.popleft()
+        stamp = (socket.SOL_SOCKET, _SO_TIMESTAMPNS, TIMESPEC.pack(*divmod(came_ns, _NS)))
+        return data[:most_bytes], [stamp], 0, source
 
     def getsockname(self) -> tuple[str, int]:
         return (_HOST, LISTENER[1])
@@ -114,6 +126,7 @@ class SimChild(Troubled):
         self.sent_content: bytes | None = None
         self._server = server
         self._end_at: float | None = None
+        self._heard_ns = 0
         self._account = Account(task.blank, Telling(self._report, slot), clock=lambda: server.net.now)
         super().__init__(Party(sealed(send), self.peer), fate, self._commit_upload)
         self._serve(task.body.arrival.data, sealed(send), server.net.now)
@@ -140,6 +153,8 @@ class SimChild(Troubled):
 
     def handle_datagram(self, data: bytes, source: SimAddress, now: float) -> None:
         """And tell how far it is."""
+        if not self.waits_for_its_disk:
+            self._heard_ns = _stamp_ns(now)
         super().handle_datagram(data, source, now)
         self._tell(now)
 
@@ -178,7 +193,7 @@ class SimChild(Troubled):
         if driver is not None and driver.machine.proven:
             self._account.proven()
         if self.party.finished or self.party.delivered_at is not None:
-            self._account.settled(0)
+            self._account.settled(self._heard_ns)
         if not self.party.finished or self._end_at is not None:
             return
         error = self.party.error
@@ -232,7 +247,7 @@ class SimServer:
         """A datagram on the listening port."""
         packet = maybe_unsealed(data)
         if not self.dead and packet is not None:
-            self._socket.waiting.append((packet, source))
+            self._socket.waiting.append((packet, source, _stamp_ns(self.net.now)))
             self._listener.handle_readable()
 
     def handle_deadline(self, _now: float) -> None:
@@ -282,12 +297,13 @@ class SimServer:
         self.buried.append(child)
         if child.task.watcher is not None:
             child.task.watcher.ended(proven=child.is_proven())
+        legacy = Legacy() if child.slot is None else Legacy(child.slot.left, child.outlook())
         self.board.give_back(child.slot)
         if child.place is not None:
             self.admission.release(child.place)
         obituary = replace(child.task.blank, result=Result.CRASHED, detail="killed by signal 9", status=137)
         self.tally.add(child.record or obituary)
-        child.task.afterwards(Legacy())
+        child.task.afterwards(legacy)
 
     def _make_body(self, arrival: Arrival, _sockets: ReplySockets | None) -> Body:
         return _Work(arrival)
