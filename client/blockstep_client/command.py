@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from blockstep.capturing import PCAP, captured
+from blockstep.exits import ExitCode
 from blockstep.protocol.options import BLKSIZE_LARGEST
 from blockstep.protocol.stream import BLKSIZE_STREAM
 from blockstep_client.address import MODES, Target, Transport
@@ -148,7 +149,7 @@ def _run_each(jobs: Sequence[Job], settings: Settings, display: Display) -> int:
             if result.stop_code:
                 return result.stop_code
             first_failure = first_failure or result.exit_code
-    return first_failure
+    return first_failure or (ExitCode.LOCAL_WRITE if display.output_failed else ExitCode.OK)
 
 
 def _over(target: Target, flags: dict[str, Any]) -> Target:

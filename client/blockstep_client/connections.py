@@ -1,7 +1,7 @@
 """Connections to servers, for one command: made when they are needed, kept for the files that follow.
 
-Decided here: every address of a host is tried in turn, all but the last with a few seconds only, as for datagrams; the
-name in a certificate must be the host's as the user wrote it; certificates are read once, and only for TLS.
+Decided here: every address of a host is tried in turn (`in_turn`), as for datagrams; the name in a certificate must be
+the host's as the user wrote it; certificates are read once, and only for TLS.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from blockstep.protocol.errors import End, TransferFailed
 from blockstep.transport.dial import connect_tcp, connect_unix
@@ -23,13 +23,11 @@ from blockstep.transport.stream_client import ClientStream
 from blockstep.transport.tls import client_context, wrap_client
 from blockstep_client.address import Target, Transport
 from blockstep_client.errors import NotTrusted
+from blockstep_client.in_turn import first_answer
 from blockstep_client.resolve import Address, resolve
 from blockstep_client.settings import Settings
 
 __all__ = ["Connections", "Kept"]
-
-# How long a silent address keeps the next one waiting.
-_NEXT_ADDRESS_AFTER_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,12 @@ class Connections:
         if target.transport is Transport.UNIX:
             sock = connect_unix(Path(target.host), timeout_s=self._patience_s(expires_at))
             return self._keep(sock, target.host)
-        *others, last = resolve(target.host, target.port, self._settings.family)
-        for address in others:
-            try:
-                return self._call(target, address, min(_NEXT_ADDRESS_AFTER_S, self._patience_s(expires_at)))
-            except TransferFailed as failure:
-                self._note(f"{address}: {failure}")
-        return self._call(target, last, self._patience_s(expires_at))
+
+        def call(address: Address, at_most_s: float | None, *, tries_elsewhere: bool) -> Kept:  # noqa: ARG001 - Try's
+            patience_s = self._patience_s(expires_at)
+            return self._call(target, address, patience_s if at_most_s is None else min(at_most_s, patience_s))
+
+        return first_answer(resolve(target.host, target.port, self._settings.family), call, self._note)
 
     def _call(self, target: Target, address: Address, timeout_s: float) -> Kept:
         self._note(f"connecting to {address}")

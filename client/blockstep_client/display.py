@@ -1,7 +1,8 @@
 """Where the client's words go: results to standard output, everything else to standard error.
 
 Standard output belongs to programs: a line or a JSON object for each transfer, and nothing at all while the file itself
-goes there. Bars are out of the way whenever something is written.
+goes there. Bars are out of the way whenever something is written, and there are none where the file itself goes to a
+terminal. A standard output that takes nothing more keeps no transfer from being tried; the exit code tells of it.
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ class Display:
     def __init__(self, verbosity: Verbosity, jobs: Sequence[Job]) -> None:
         self._verbosity = verbosity
         self._colour = colour_wanted(sys.stderr, os.environ)
+        self.output_failed = False
+        shows_the_file = any(job.writes_standard_output for job in jobs) and os.isatty(1)
+        quiet = verbosity.quiet or shows_the_file
         self.progress: Progress = make_progress(
-            sys.stderr, os.environ, quiet=verbosity.quiet, files=len(jobs), total_bytes=_total_bytes(jobs)
+            sys.stderr, os.environ, quiet=quiet, files=len(jobs), total_bytes=_total_bytes(jobs)
         )
 
     def note(self, text: str) -> None:
@@ -47,17 +51,27 @@ class Display:
     def report(self, result: TransferResult) -> None:
         """One transfer is over."""
         if self._verbosity.json:
-            with self.progress.aside():
-                click.echo(result.to_json())
+            self._say(result.to_json())
         if result.failure is not None:
             self._tell(click.style("error: ", fg="red") + result.failure.message)
         elif not self._verbosity.json and not self._verbosity.quiet and not result.job.writes_standard_output:
-            with self.progress.aside():
-                click.echo(result.line())
+            self._say(result.line())
 
     def close(self) -> None:
         """Nothing more comes."""
         self.progress.close()
+
+    def _say(self, line: str) -> None:
+        if self.output_failed:
+            return
+        try:
+            with self.progress.aside():
+                click.echo(line)
+        except OSError as error:  # a full disk, a reader that has gone
+            self.output_failed = True
+            with open(os.devnull, "wb") as nowhere:  # what is still in the buffer, at the end of the process
+                os.dup2(nowhere.fileno(), 1)
+            self._tell(f"standard output takes no more: {(error.strerror or 'unknown error').lower()}")
 
     def _tell(self, text: str) -> None:
         with self.progress.aside():

@@ -181,7 +181,11 @@ def _of_failure(error: TransferFailed, job: Job, answered: bool) -> tuple[str, s
         what, hint = _ON_STREAM[error.end] if answered else _NEVER_ON_STREAM[job.target.transport]
         return f"{what} ({error.detail})", hint
     if error.end is End.PEER_GONE and _network_errno(error):
-        return _of_errno(error.__context__, _BY_NETWORK_ERRNO, (error.detail, _BY_NETWORK_ERRNO[errno.ENETUNREACH][1]))
+        return _of_errno(
+            error.__cause__ or error.__context__,
+            _BY_NETWORK_ERRNO,
+            (error.detail, _BY_NETWORK_ERRNO[errno.ENETUNREACH][1]),
+        )
     table = _BY_END if answered else {**_BY_END, **_NEVER_ANSWERED}
     what, hint = table[error.end]
     detailed = error.end in (End.PEER_BROKE_RULES, End.REFUSED, End.TIMED_OUT)
@@ -190,7 +194,7 @@ def _of_failure(error: TransferFailed, job: Job, answered: bool) -> tuple[str, s
 
 def _network_errno(error: TransferFailed) -> bool:
     """Whether the way to the peer is at fault, rather than its port."""
-    cause = error.__context__
+    cause = error.__cause__ or error.__context__
     return isinstance(cause, OSError) and cause.errno != errno.ECONNREFUSED
 
 

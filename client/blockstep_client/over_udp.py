@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from blockstep.protocol.errors import End, TransferFailed
 from blockstep.protocol.machine import Machine, TransferStats
 from blockstep.protocol.options import Agreed
 from blockstep.protocol.receiver import Receiver
@@ -11,13 +12,17 @@ from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import Role
 from blockstep.protocol.wire import Opcode
 from blockstep.transport.client import Opened
-from blockstep.transport.files import Source
+from blockstep.transport.files import Source, Unsteady
 from blockstep.transport.pump import Pump, error_packet, ring_for, run_receiver, run_sender
 from blockstep_client.approach import Approach
 from blockstep_client.exchange import MakeSink, Matter
 from blockstep_client.resolve import Address
+from blockstep_client.settings import BLKSIZE_DEFAULT
 
 __all__ = ["UdpExchange"]
+
+# How often `--max-time` is looked at while nothing comes to be sent.
+_PAUSE_S = 0.1
 
 
 class UdpExchange:
@@ -67,6 +72,7 @@ class UdpExchange:
 
     def put(self, source: Source) -> None:
         """Send the file."""
+        self._await_input(source)
         opened = self._open(Opcode.WRQ, tsize=source.size_bytes)
         try:
             opening = opened.opening
@@ -75,6 +81,14 @@ class UdpExchange:
             run_sender(self._pump(opened, sender), sender, source)
         finally:
             opened.endpoint.close()
+
+    def _await_input(self, source: Source) -> None:
+        """A server that has agreed waits for the first block for some seconds only: have one before it is asked."""
+        blksize = self._matter.settings.blksize
+        first_bytes = blksize if isinstance(blksize, int) else BLKSIZE_DEFAULT
+        while isinstance(source, Unsteady) and source.ready_bytes(first_bytes, _PAUSE_S) < first_bytes:
+            if time.monotonic() >= self._matter.expires_at:
+                raise TransferFailed(End.MAX_TIME, "there was nothing to send in time")
 
     def _open(self, opcode: Opcode, *, tsize: int | None) -> Opened:
         matter = self._matter

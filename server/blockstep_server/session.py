@@ -187,10 +187,7 @@ class _Session:
 
 
 def _moved_bytes(pump: Pump | None) -> int:
-    if pump is None:
-        return 0
-    machine = pump.machine
-    return machine.acknowledged_bytes if isinstance(machine, Sender) else machine.stats.payload_bytes
+    return 0 if pump is None else pump.machine.stats.payload_bytes
 
 
 # An ERROR packet of 64 bytes, less its head and its final NUL.

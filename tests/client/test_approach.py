@@ -10,7 +10,7 @@ import pytest
 
 from blockstep.protocol.errors import End, ErrorCode, TransferFailed
 from blockstep.protocol.wire import Data, ErrorPacket, Opcode
-from blockstep_client import approach
+from blockstep_client import approach, in_turn
 from blockstep_client.address import Target, Transport
 from blockstep_client.approach import Approach
 from blockstep_client.resolve import Address
@@ -25,7 +25,7 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_addresses(*ports: int) -> None:
         addresses = [Address(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
         monkeypatch.setattr(approach, "resolve", lambda *_args: addresses)
-        monkeypatch.setattr(approach, "_NEXT_ADDRESS_AFTER_S", 0.1)
+        monkeypatch.setattr(in_turn, "NEXT_AFTER_S", 0.1)
 
     return set_addresses
 
@@ -43,6 +43,7 @@ def approached(notes: list[str]) -> str:
         note=notes.append,
     ).open()
     opened.endpoint.close()
+    assert opened.opening.timer.give_up_s == QUICK.give_up_s, "the transfer has all the time, whoever answered"
     return opened.first.decode("latin-1")
 
 

@@ -7,6 +7,8 @@ stderr. What the commands are is decided by what is installed (commands.py). A f
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +50,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code, as exits.py defines them."""
+    _hold_standard_descriptors()
     try:
         result = cli.main(args=argv, prog_name="blockstep", standalone_mode=False)
     except click.ClickException as error:
@@ -62,3 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo(f"blockstep: {error}", err=True)
         return int(exit_code_of(error))
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _hold_standard_descriptors() -> None:
+    """Where we were started without one of the three, no file or socket may get its number: it would be written to.
+
+    Reading from such an input and writing to such an output fail, as they should; words for nobody go nowhere.
+    """
+    for descriptor, useless in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, useless)  # the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")

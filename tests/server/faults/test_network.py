@@ -210,11 +210,11 @@ _ICMP_UNREACHABLE = 3
 _CODES = (0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
 
 
-def unreachable(code: int, server: Address, client: Address) -> bytes:
-    """An ICMP message (RFC 792) that a router or a firewall sends for a datagram of the server's, or who forges one."""
+def unreachable(code: int, source: Address, target: Address) -> bytes:
+    """An ICMP message (RFC 792) that a router or a firewall sends for a datagram, or who forges one."""
     ip = struct.pack("!BBHHHBBH", 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_UDP, 0)
-    ip += socket.inet_aton(server[0]) + socket.inet_aton(client[0])
-    body = struct.pack("!HH", 0, 1400) + ip + struct.pack("!HHHH", server[1], client[1], 8, 0)
+    ip += socket.inet_aton(source[0]) + socket.inet_aton(target[0])
+    body = struct.pack("!HH", 0, 1400) + ip + struct.pack("!HHHH", source[1], target[1], 8, 0)
     total = sum(struct.unpack(f"!H{len(body) // 2}H", bytes((_ICMP_UNREACHABLE, code)) + body))
     checksum = ~(total % 0xFFFF) & 0xFFFF
     return struct.pack("!BBH", _ICMP_UNREACHABLE, code, checksum) + body
@@ -255,3 +255,40 @@ def test_what_the_network_says_of_a_peer_does_not_end_the_server(lab: Lab, tmp_p
         lab.left.call(besiege, lab.left.address, server.address, 1)
         server.await_transfers(1)
         server.stop_and_check(tmp_path)
+
+
+def answer_late(server: socket.socket) -> None:
+    """For each code of ICMP "unreachable" but the port's: say it of a request, and see that another one comes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        for code in _CODES:
+            _request, peer = server.recvfrom(1000)
+            raw.sendto(unreachable(code, peer, server.getsockname()), (peer[0], 0))
+    _request, peer = server.recvfrom(1000)
+    server.sendto(b"\0\3\0\1the end", peer)
+
+
+def test_a_client_asks_on_whatever_the_network_says_of_the_server(lab: Lab, tmp_path: Path) -> None:
+    """Of a server that is starting a router says that it cannot be reached."""
+    with udp_socket(lab.right) as server:
+        url = "tftp://{}:{}/file".format(*server.getsockname())
+        arguments = (url, "-o", tmp_path / "file", "-t", "0.05", "-r", "1000")
+        with ClientProcess(get, *arguments, enter=lab.left.namespaces.enter) as client:
+            lab.right.call(answer_late, server)
+            assert client.wait() == 0, client.said()
+    assert (tmp_path / "file").read_bytes() == b"the end"
+
+
+@pytest.mark.parametrize(
+    ("error", "retries", "reason"),
+    [(errno.EHOSTUNREACH, "2", "no route to that host"), (errno.ENETUNREACH, "1000", "no route to that network")],
+)
+def test_who_cannot_be_reached_to_the_end_is_given_up_with_the_reason(
+    lab: Lab, tmp_path: Path, error: int, retries: str, reason: str
+) -> None:
+    """At once where this machine has no route; else after the time that was meant."""
+    url = f"tftp://{lab.right.address}/file"
+    with cut(lab.left, lab.right, error):
+        arguments = (url, "-o", tmp_path / "file", "-t", "0.05", "-r", retries)
+        with ClientProcess(get, *arguments, enter=lab.left.namespaces.enter) as client:
+            assert client.wait() == 7
+            assert reason in client.said()

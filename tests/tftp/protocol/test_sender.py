@@ -84,7 +84,7 @@ def test_a_repeated_ack_in_lock_step_is_never_answered() -> None:
         -> DATA 3
         <- ACK 0
     """)
-    assert stats(play) == {"duplicates": 3, "ignored": 1}
+    assert stats(play) == {"payload_bytes": 16, "blocks": 2, "duplicates": 3, "ignored": 1}
 
 
 def test_when_every_ack_comes_twice_every_block_still_goes_out_once() -> None:
@@ -116,7 +116,7 @@ def test_a_lost_block_goes_out_again_and_the_next_wait_is_longer() -> None:
         <- ACK 1
         -> DATA 2
     """)
-    assert stats(play) == {"resends": 4, "timeouts": 4}
+    assert stats(play) == {"payload_bytes": 8, "blocks": 1, "resends": 4, "timeouts": 4}
 
 
 def test_the_acks_that_a_needless_resend_brings_are_expected() -> None:
@@ -129,7 +129,7 @@ def test_the_acks_that_a_needless_resend_brings_are_expected() -> None:
         -> DATA 2
         <- ACK 1
     """)
-    assert stats(play) == {"resends": 1, "needless": 1, "timeouts": 1, "duplicates": 1}
+    assert stats(play) == {"payload_bytes": 8, "blocks": 1, "resends": 1, "needless": 1, "timeouts": 1, "duplicates": 1}
 
 
 # Windows.
@@ -172,7 +172,7 @@ def test_a_lost_first_block_is_asked_for_by_the_ack_before_it() -> None:
         <- ACK 8
         -> DATA 9
     """)
-    assert stats(play) == {"resends": 4, "gaps": 1, "duplicates": 1}
+    assert stats(play) == {"payload_bytes": 64, "blocks": 8, "resends": 4, "gaps": 1, "duplicates": 1}
 
 
 def test_a_lost_last_block_of_a_window_is_mended_by_the_timer() -> None:
@@ -289,7 +289,7 @@ def test_acks_older_than_the_window_and_acks_of_the_future_change_nothing() -> N
         <- ACK 9
         <- ACK 65535
     """)
-    assert stats(play) == {"ignored": 4}
+    assert stats(play) == {"payload_bytes": 32, "blocks": 4, "ignored": 4}
 
 
 @pytest.mark.parametrize("limit", [1, 3, 64])

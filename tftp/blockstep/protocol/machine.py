@@ -100,6 +100,11 @@ class Machine(ABC):
         """How long to wait for an answer to what was sent last."""
         return self.timer.rto_s
 
+    def stood_still(self, seconds: float) -> None:
+        """We did something else for so long and heard nobody: that is no silence of the peer's."""
+        self._progress_at += seconds
+        self._wait_from += seconds
+
     def fail(self) -> None:
         """End the transfer for a reason of the driver's: its file, a signal, its patience."""
         self.state = State.FAILED

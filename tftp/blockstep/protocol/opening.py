@@ -31,7 +31,9 @@ class Opening:
     otherwise the answer itself is the first packet for the machine that goes on.
     """
 
-    def __init__(self, request: Request, wanted: Wanted, timer: ResendTimer, *, now: float) -> None:
+    def __init__(
+        self, request: Request, wanted: Wanted, timer: ResendTimer, *, now: float, give_up_s: float | None = None
+    ) -> None:
         self.role = Role.GET if request.opcode is Opcode.RRQ else Role.PUT
         self.state = State.ASKING
         self.timer = timer
@@ -42,6 +44,7 @@ class Opening:
         self._wanted = wanted
         self._due = True
         self._started_at = self._sent_at = now
+        self._give_up_at = now + (timer.give_up_s if give_up_s is None else give_up_s)
 
     def poll_request(self, now: float) -> bytes | None:
         """The request when it is due, else None."""
@@ -89,12 +92,12 @@ class Opening:
 
     def next_deadline(self) -> float:
         """When `handle_deadline` wants to be called."""
-        return min(self._sent_at + self.timer.rto_s, self._started_at + self.timer.give_up_s)
+        return min(self._sent_at + self.timer.rto_s, self._give_up_at)
 
     def handle_deadline(self, now: float) -> None:
         """The time of `next_deadline` has come: ask again, or TransferFailed when nobody answers."""
         self._require_asking()
-        if now >= self._started_at + self.timer.give_up_s:
+        if now >= self._give_up_at:
             self.state = follow(self.role, self.state, Input.GIVEN_UP)
             raise TransferFailed(End.TIMED_OUT, f"no answer for {now - self._started_at:.1f} s")
         if now >= self._sent_at + self.timer.rto_s:

@@ -77,9 +77,7 @@ class Sender(Machine):
     @property
     def acknowledged_bytes(self) -> int:
         """Bytes of payload that the peer has acknowledged."""
-        if self.state is State.DONE:
-            return self.stats.payload_bytes
-        return max(self._base - 1, 0) * self.agreed.blksize
+        return self.stats.payload_bytes
 
     def room(self) -> tuple[int, int]:
         """The free run of the ring that is to be loaded next, as (first slot, number of slots)."""
@@ -117,6 +115,8 @@ class Sender(Machine):
         top = index + count - 1
         if top == self._last:
             end -= self.arena.blksize - self._last_bytes
+        if base > self._high:
+            self._progress_at = now  # nothing was on its way: what was waited for is our own file
         if top > self._high:
             self._high = top
         if index <= self._resent_to:
@@ -192,12 +192,13 @@ class Sender(Machine):
         self.proven = True
         self._base = index + 1
         self._progress_at = now
+        self.stats.blocks = index
+        self.stats.payload_bytes = index * self.arena.blksize
         self._echoes = self._echoes_next
         self._echoes_next = 0
         if index == self._last:
             self._follow(Input.LAST)
-            self.stats.blocks = index
-            self.stats.payload_bytes = (index - 1) * self.arena.blksize + self._last_bytes
+            self.stats.payload_bytes += self._last_bytes - self.arena.blksize
             return
         if index < self._high and not self._is_on_its_way(index + 1, now):
             # A gap inside the window: what is already on its way after it may be thrown away, and is not answered.
@@ -257,6 +258,12 @@ class Sender(Machine):
         self._next = index
 
     # Time.
+
+    def next_deadline(self) -> float:
+        """When `handle_deadline` wants to be called: never while it is our own file that keeps us waiting."""
+        if self._base > self._loaded and self._last is None:
+            return math.inf
+        return super().next_deadline()
 
     def _wait_s(self) -> float:
         rto_s = self.timer.rto_s + self._queued_s

@@ -22,13 +22,14 @@ from blockstep.protocol.timer import ResendTimer
 from blockstep.protocol.wire import Request
 from blockstep.transport.pump import error_packet
 from blockstep.transport.recording import Recorder, endpoint_for
-from blockstep.transport.udp import RECEIVE_BYTES, Endpoint
+from blockstep.transport.udp import LOST, RECEIVE_BYTES, Endpoint
 
 IP_RECVERR = 11
 IPV6_RECVERR = 25
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES})
+# What this machine says itself when it may not or cannot send there at all.
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EACCES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,27 @@ def open_udp(
     server: SocketAddress,
     *,
     timer: ResendTimer,
+    patience_s: float | None = None,
+    tries_elsewhere: bool = False,
     any_source: bool = False,
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
 ) -> Opened:
     """Send `request` to `server` (a numeric address with port) until it is answered. `recorder` notes all datagrams.
 
-    Raises TransferFailed: PEER_ERROR with the server's code, TIMED_OUT, PEER_GONE where no server listens,
-    PEER_BROKE_RULES for an answer that the RFCs do not allow (the server is told).
+    For `patience_s`, or as long as the timer of the transfer says. That a host cannot be reached may change meanwhile,
+    as when it is starting, and ends this at once only for a caller who `tries_elsewhere`.
+
+    Raises TransferFailed: PEER_ERROR with the server's code, TIMED_OUT, PEER_GONE where no server listens or could be
+    reached to the end, PEER_BROKE_RULES for an answer that the RFCs do not allow (the server is told).
     """
     family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
     asking = socket.socket(family, socket.SOCK_DGRAM)
     try:
         _prepare(asking)
-        opening = Opening(request, wanted, timer, now=clock())
-        first, source = _ask(_Asking(asking, recorder), opening, _Server(server, any_source), clock)
+        opening = Opening(request, wanted, timer, now=clock(), give_up_s=patience_s)
+        asker = _Asking(asking, recorder, impatient=tries_elsewhere)
+        first, source = _ask(asker, opening, _Server(server, any_source), clock)
         return Opened(endpoint_for(_connected(asking, source), asking, recorder), opening, first)
     except BaseException:
         asking.close()
@@ -96,7 +103,7 @@ def _ask(asking: _Asking, opening: Opening, server: _Server, clock: Callable[[],
     while True:
         now = clock()
         if now >= opening.next_deadline():
-            opening.handle_deadline(now)
+            asking.expire(opening, now)
         if (packet := opening.poll_request(now)) is not None:
             asking.send(packet, server.address)
         if not poll.poll(max(opening.next_deadline() - now, 0.0) * 1000):
@@ -130,26 +137,43 @@ def _report_errors(asking: socket.socket, wanted: bool) -> None:
             asking.setsockopt(socket.IPPROTO_IP, IP_RECVERR, wanted)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asking:
-    """The socket from which we ask, connected to nobody yet, and who notes what it carries."""
+    """The socket from which we ask, connected to nobody yet, and who notes what it carries.
+
+    `hindrance` is why the server could not be reached when it was last tried, None if nothing is known of that.
+    """
 
     sock: socket.socket
     recorder: Recorder | None
+    impatient: bool
+    hindrance: OSError | None = None
+
+    def expire(self, opening: Opening, now: float) -> None:
+        """A deadline has come. TransferFailed when it was the last: with the reason, if one is known."""
+        try:
+            opening.handle_deadline(now)
+        except TransferFailed:
+            if self.hindrance is not None:
+                raise _unreachable(self.hindrance) from self.hindrance
+            raise
 
     def send(self, packet: bytes, server: SocketAddress) -> None:
         """Send one datagram. TransferFailed (PEER_GONE) when it is known that nobody can be reached."""
+        self.hindrance = None
         if self.recorder is not None:
             self.recorder.sent(self.sock, server, packet)
-        try:
-            self.sock.sendto(packet, server)
-        except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
-                raise _nobody_there() from None
-            if error.errno in _UNREACHABLE:
-                raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
-            if error.errno not in (errno.ENOBUFS, errno.EPERM, errno.EAGAIN):
-                raise
+        for may_be_of_another in (True, False):  # what ICMP has said of an earlier packet comes first
+            try:
+                self.sock.sendto(packet, server)
+            except OSError as error:
+                if error.errno in _NO_WAY and may_be_of_another:
+                    continue
+                if error.errno in _NO_WAY:
+                    raise _unreachable(error) from None
+                if error.errno not in (errno.ENOBUFS, errno.EPERM, errno.EAGAIN):
+                    self._hindered(error)
+            return
 
     def receive(self, memory: bytearray) -> tuple[int, SocketAddress | None]:
         """One datagram into `memory`: its length and who sent it, (0, None) when there is none."""
@@ -158,18 +182,27 @@ class _Asking:
         except BlockingIOError:
             return 0, None
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
-                raise _nobody_there() from None
-            if error.errno in _UNREACHABLE:
-                raise TransferFailed(End.PEER_GONE, f"the server cannot be reached: {error.strerror}") from None
-            raise
+            self._hindered(error)
+            return 0, None
         if self.recorder is not None:
             self.recorder.received(self.sock, source, memoryview(memory)[:got])
         return got, source
 
+    def _hindered(self, error: OSError) -> None:
+        if error.errno == errno.ECONNREFUSED:
+            raise TransferFailed(End.PEER_GONE, "no server listens there") from None
+        if error.errno not in LOST:
+            raise error
+        if self.impatient:
+            raise _unreachable(error) from None
+        self.hindrance = error
+        with contextlib.suppress(OSError):  # as long as the message waits there, poll would not
+            while True:
+                self.sock.recvmsg(0, 0, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
 
-def _nobody_there() -> TransferFailed:
-    return TransferFailed(End.PEER_GONE, "no server listens there")
+
+def _unreachable(why: OSError) -> TransferFailed:
+    return TransferFailed(End.PEER_GONE, f"the server cannot be reached: {why.strerror}")
 
 
 def _connected(asking: socket.socket, peer: SocketAddress) -> socket.socket:

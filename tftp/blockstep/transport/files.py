@@ -18,7 +18,7 @@ import select
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from blockstep.protocol.errors import End, ErrorCode, LocalError, TransferFailed
 from blockstep.protocol.netascii import Decoder, Encoder
@@ -34,6 +34,7 @@ __all__ = [
     "Source",
     "StreamSink",
     "StreamSource",
+    "Unsteady",
     "sink_at",
     "source_at",
     "sweep_leftovers",
@@ -56,6 +57,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the input; may be called twice."""
+
+
+@runtime_checkable
+class Unsteady(Source, Protocol):
+    """A source that may let its reader wait: somebody is still making what it gives."""
+
+    def ready_bytes(self, wanted: int, wait_s: float = 0.0) -> int:
+        """How much of `wanted` can be read without waiting, after at most one pause of `wait_s`.
+
+        `wanted` where that much is there or where the end is known to be nearer. TransferFailed as `readv`.
+        """
 
 
 class Sink(Protocol):
@@ -84,13 +96,27 @@ def source_at(path: Path) -> FileSource | StreamSource:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         raise read_failed(error) from None
-    kind = os.fstat(fd).st_mode
-    if stat.S_ISREG(kind):
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) and not _is_made_up(fd, status):
         return FileSource(fd)
-    if not stat.S_ISDIR(kind):
+    if not stat.S_ISDIR(status.st_mode):
         return StreamSource(fd, owned=True)
     os.close(fd)
     raise TransferFailed(End.LOCAL_READ, "it is a directory, not a file", ErrorCode.ACCESS_VIOLATION)
+
+
+def _is_made_up(fd: int, status: os.stat_result) -> bool:
+    """Whether a file is made by the kernel while it is read, so that its size says nothing (/proc, /sys)."""
+    if status.st_blocks or status.st_size > _MADE_UP_MOST_BYTES:
+        return False
+    try:
+        return len(os.pread(fd, status.st_size + 1, 0)) != status.st_size
+    except OSError:
+        return False  # reading will tell
+
+
+# What /sys says of its files is one page.
+_MADE_UP_MOST_BYTES = 1 << 16
 
 
 def sink_at(path: Path, *, replace: bool = True, expected_bytes: int | None = None) -> AtomicFileSink | StreamSink:
@@ -193,6 +219,22 @@ class StreamSource:
         self._fd = fd
         self._owned = owned
         self._ended = False
+        self._ahead = bytearray()  # read before anybody had room for it
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def ready_bytes(self, wanted: int, wait_s: float = 0.0) -> int:
+        """What the writer has brought, or `wanted` after its end; see `Unsteady`."""
+        try:
+            while not self._ended and len(self._ahead) < wanted and self._poll.poll(wait_s * 1000):
+                got = os.read(self._fd, wanted - len(self._ahead))
+                self._ended = not got
+                self._ahead += got
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise read_failed(error) from None
+        return wanted if self._ended else min(wanted, len(self._ahead))
 
     def readv(self, views: Sequence[memoryview]) -> int:
         """Fill `views`, waiting for the writer; see `Source.readv`."""
@@ -208,6 +250,8 @@ class StreamSource:
             os.close(self._fd)
 
     def _read(self, batch: Sequence[memoryview], _done: int) -> int:
+        if self._ahead:
+            return self._from_ahead(batch)
         # A terminal would go on after its end-of-file; the transfer does not.
         while not self._ended:
             try:
@@ -218,6 +262,15 @@ class StreamSource:
             self._ended = not got
             return got
         return 0
+
+    def _from_ahead(self, batch: Sequence[memoryview]) -> int:
+        done = 0
+        for view in batch:
+            part = self._ahead[done : done + len(view)]
+            view[: len(part)] = part
+            done += len(part)
+        del self._ahead[:done]
+        return done
 
 
 class NetasciiSource:
@@ -232,6 +285,16 @@ class NetasciiSource:
         self._chunk = memoryview(bytearray(self._CHUNK_BYTES))
         self._encoded = memoryview(b"")
         self._ended = False
+
+    def ready_bytes(self, wanted: int, wait_s: float = 0.0) -> int:
+        """What has been encoded of what the source below can give without waiting; see `Unsteady`."""
+        inner = self._inner
+        while len(self._encoded) < wanted and not self._ended:
+            ready = inner.ready_bytes(len(self._chunk), wait_s) if isinstance(inner, Unsteady) else len(self._chunk)
+            if not ready:
+                break
+            self._encode(ready)
+        return wanted if self._ended else min(wanted, len(self._encoded))
 
     def readv(self, views: Sequence[memoryview]) -> int:
         """Fill `views` with encoded bytes; see `Source.readv`."""
@@ -259,11 +322,15 @@ class NetasciiSource:
     def _encode_more(self) -> bool:
         """Refill from below; False at the end. The end is known, and checked below, before its last bytes go out."""
         while not self._ended and not self._encoded:
-            got = self._inner.readv([self._chunk])
-            self._ended = got < len(self._chunk)
-            encoded = self._encoder.encode(self._chunk[:got])
-            self._encoded = memoryview(encoded + self._encoder.finish() if self._ended else encoded)
+            self._encode(len(self._chunk))
         return bool(self._encoded)
+
+    def _encode(self, at_most_bytes: int) -> None:
+        chunk = self._chunk[:at_most_bytes]
+        got = self._inner.readv([chunk])
+        self._ended = got < len(chunk)
+        encoded = self._encoder.encode(chunk[:got]) + (self._encoder.finish() if self._ended else b"")
+        self._encoded = memoryview(bytes(self._encoded) + encoded) if self._encoded else memoryview(encoded)
 
 
 class StreamSink:

@@ -23,12 +23,16 @@ from blockstep.protocol.receiver import Receiver
 from blockstep.protocol.sender import Sender
 from blockstep.protocol.states import State
 from blockstep.protocol.wire import ErrorPacket
-from blockstep.transport.files import Sink, Source
+from blockstep.transport.files import Sink, Source, Unsteady
 from blockstep.transport.udp import RECEIVE_BYTES, Endpoint
 
 REPORT_EVERY_S = 0.05
 # One read of the file: large enough to cost little, small enough not to keep the peer waiting.
 LOAD_BYTES = 64 * 1024
+# From here on it matters that a file kept us from listening.
+STALL_S = 0.02
+# A source that pauses for so long has what it has brought sent; how often one that brings nothing is asked again.
+STARVED_S = 0.005
 # What a sender hears are ACKs, and at most an ERROR whose text may be cut.
 CONTROL_BYTES = 2048
 
@@ -71,6 +75,13 @@ class Pump:
         """The file is whole at its destination."""
         self.delivered_at = now
         self._on_delivered()
+
+    def resume(self, since: float) -> float:
+        """The time now. If a file has kept us from listening since then, that is no silence of the peer's."""
+        now = self.clock()
+        if now - since > STALL_S:
+            self.machine.stood_still(now - since)
+        return now
 
     def wait_s(self, now: float) -> float:
         """How long the endpoint may wait for the peer."""
@@ -154,31 +165,41 @@ def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
     memory = bytearray(CONTROL_BYTES)
     incoming = memoryview(memory)
     view = sender.arena.view
-    _load(sender, source, sender.agreed.windowsize * sender.agreed.blksize)
+    unsteady = source if isinstance(source, Unsteady) else None
+    _load(sender, source, sender.agreed.windowsize * sender.agreed.blksize, unsteady)
     now = clock()
     while not sender.finished:
+        most_s = math.inf
         if sender.state is State.OFFERED and (packet := sender.poll_opening(now)) is not None:
             endpoint.send(packet)
         while (run := sender.poll_send(now, endpoint.max_segments)) is not None:
             endpoint.send_burst(view, *run)
         if sender.wants_load:
-            _load(sender, source, LOAD_BYTES)
-            continue
-        got, _stride = endpoint.receive(memory, pump.wait_s(now))
+            if _load(sender, source, LOAD_BYTES, unsteady):
+                now = pump.resume(now)
+                continue
+            most_s = STARVED_S
+        got, _stride = endpoint.receive(memory, min(pump.wait_s(now), most_s))
         now = clock()
         if got >= 0:
             sender.handle_datagram(incoming[:got], now)
-        else:
+        elif now >= sender.next_deadline():
             sender.handle_deadline(now)
         if now >= pump.chores_at:
             pump.chores(now, sender.acknowledged_bytes)
     pump.deliver(now)
 
 
-def _load(sender: Sender, source: Source, at_most_bytes: int) -> None:
+def _load(sender: Sender, source: Source, at_most_bytes: int, unsteady: Unsteady | None) -> bool:
+    """Load what there is room for, or what an unsteady source has brought before it pauses; False: not a block."""
     slot, count = sender.room()
-    count = max(1, min(count, at_most_bytes // sender.agreed.blksize))
-    sender.loaded(slot, count, source.readv(sender.arena.payloads[slot : slot + count]))
+    blksize = sender.agreed.blksize
+    count = max(1, min(count, at_most_bytes // blksize))
+    if unsteady is not None:
+        count = min(count, unsteady.ready_bytes(count * blksize, STARVED_S) // blksize)
+    if count:
+        sender.loaded(slot, count, source.readv(sender.arena.payloads[slot : slot + count]))
+    return count > 0
 
 
 def run_receiver(pump: Pump, receiver: Receiver, sink: Sink, first: bytes = b"") -> None:
@@ -211,17 +232,18 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
                 pump.deliver(now)
         if receiver.finished:
             return
+        now = pump.resume(now)
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:
             endpoint.send(packet)
         if (wire := receiver.poll_ack(now)) is not None:
             ack[2], ack[3] = wire >> 8, wire & 0xFF
             endpoint.send(ack)
+        if now >= pump.chores_at:  # not before what has come was taken: it may have waited for us
+            pump.chores(now, receiver.stats.payload_bytes)
         got, stride = endpoint.receive(memory, pump.wait_s(now))
         now = clock()
         if got < 0:
             receiver.handle_deadline(now)
-        if now >= pump.chores_at:
-            pump.chores(now, receiver.stats.payload_bytes)
 
 
 class _Intake:

@@ -52,7 +52,7 @@ NEVER_NS = (1 << 63) - 1
 """Later than anything that comes."""
 
 # What a socket may report about the network; the packet counts as lost and the timer mends it.
-_LOST = frozenset(
+LOST = frozenset(
     {
         errno.EPERM,
         errno.EACCES,
@@ -185,7 +185,7 @@ class Endpoint:
             if self._has_unread():
                 return  # the kernel tells of the closed port first, and the peer's ERROR says why it is closed
             raise TransferFailed(End.PEER_GONE, "the peer's port is closed") from None
-        if error.errno not in _LOST:
+        if error.errno not in LOST:
             raise error
 
     def _has_unread(self) -> bool:
