@@ -156,7 +156,7 @@ def test_a_client_that_is_killed(place: Place, kind: str, step: Step) -> None:
 def test_a_client_that_is_killed_after_the_first_answer(place: Place, kind: str) -> None:
     server, name = place.server(), place.new_name()
     stdin_fd, never = os.pipe()
-    os.write(never, b"x" * 4096)  # it asks when it has a block to send, and the rest never comes
+    os.write(never, b"x" * 8192)  # it asks when it has a block to send, and the rest never comes
     with place.put(kind, name, "-v", stdin_fd=stdin_fd) as client:
         client.await_word("agreed to")
         client.kill()
