@@ -64,10 +64,9 @@ class Display:
     def _say(self, line: str) -> None:
         if self.output_failed:
             return
-        try:
-            with self.progress.aside():
-                click.echo(line)
-        except OSError as error:  # a full disk, a reader that has gone
+        with self.progress.aside():
+            error = _failure_of(line)
+        if error is not None:
             self.output_failed = True
             with open(os.devnull, "wb") as nowhere:  # what is still in the buffer, at the end of the process
                 os.dup2(nowhere.fileno(), 1)
@@ -76,6 +75,15 @@ class Display:
     def _tell(self, text: str) -> None:
         with self.progress.aside():
             click.echo(f"blockstep: {text}", err=True, color=self._colour)
+
+
+def _failure_of(line: str) -> OSError | None:
+    """Print a line; what kept it from being printed: a full disk, a reader that has gone."""
+    try:
+        click.echo(line)
+    except OSError as error:
+        return error
+    return None
 
 
 def _total_bytes(jobs: Sequence[Job]) -> int | None:

@@ -22,22 +22,28 @@ _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Phrase(click.types.FuncParamType[Any, Any]):
+class Phrase(click.ParamType[Any]):
     """A value of several words: where the environment holds more than one of them, `;` stands between, not a blank."""
 
+    name = "words"
     envvar_list_splitter = ";"
+
+    def __init__(self, parse: Callable[[str], object]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse text; a value that is none any more (a default) is taken as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except WordsError as error:
+            self.fail(str(error), param, ctx)
 
 
 def parsed(parse: Callable[[str], _T]) -> Phrase:
     """An option's type around a parser that raises `WordsError`; click adds the option's name to the error."""
-
-    def convert(text: str) -> _T:
-        try:
-            return parse(text)
-        except WordsError as error:
-            raise click.BadParameter(str(error)) from error
-
-    return Phrase(convert)
+    return Phrase(parse)
 
 
 class LinkCommand(click.Command):

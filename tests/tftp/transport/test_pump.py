@@ -331,7 +331,6 @@ def test_a_signal_tells_the_peer_and_leaves_nothing_behind(sockets: Sockets) -> 
     with pytest.raises(KeyboardInterrupt):
         run_receiver(Pump(Endpoint(sockets[0]), receiver, progress=interrupt), receiver, sink, data(1, b"12345678"))
     assert sink.aborted
-    assert sockets[1].recv(100) == ack_bytes(1)
     assert parse_untrusted(sockets[1].recv(100)) == ErrorPacket(0, "the transfer was stopped")
 
 

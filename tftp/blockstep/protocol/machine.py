@@ -73,6 +73,7 @@ class Machine(ABC):
         self.request: bytes | None = None  # the peer's, on a port that all its transfers share
         self.next_request = b""  # the peer's, if it came when all was over
         self._unproven_resends = 0
+        self._may_measure = True  # how long the first answer takes
         self._progress_at = now
         self._wait_from = now
 
@@ -101,9 +102,13 @@ class Machine(ABC):
         return self.timer.rto_s
 
     def stood_still(self, seconds: float) -> None:
-        """We did something else for so long and heard nobody: that is no silence of the peer's."""
+        """We did something else for so long and heard nobody: that is no silence of the peer's.
+
+        Its answer may have waited for us, so the round trip under way says nothing.
+        """
         self._progress_at += seconds
         self._wait_from += seconds
+        self._may_measure = False
 
     def fail(self) -> None:
         """End the transfer for a reason of the driver's: its file, a signal, its patience."""
@@ -130,7 +135,7 @@ class Machine(ABC):
 
     def _opening_answered(self, now: float) -> None:
         """The first answer to our opening packet."""
-        if self._unproven_resends == 0:
+        if self._unproven_resends == 0 and self._may_measure:
             self.timer.sample(now - self._wait_from)
         else:
             self.timer.restart()

@@ -155,16 +155,14 @@ class Sender(Machine):
             self._handle_ack(0, now)
 
     def _hear_request(self, datagram_untrusted: bytes) -> None:
-        """The same once more is nothing new. Who asks for another, when all has been sent, has it or wants it no more;
-        who does so before it has answered to our options wanted only to know them.
+        """The same once more is nothing new. Who asks for another, when all has been sent, has it or wants it no more.
 
         What we sent again now would look like the beginning of the other file.
         """
-        nothing_wanted = self._base == 0 or self._high == self._last
-        if self.request is not None and nothing_wanted and datagram_untrusted != self.request:
+        if self.request is not None and self._high == self._last and datagram_untrusted != self.request:
             self.next_request = datagram_untrusted
             self.fail()
-            raise TransferFailed(End.PEER_GONE, "asked for something else without an answer to what was sent last")
+            raise TransferFailed(End.PEER_GONE, "asked for something else without acknowledging the end")
 
     def _handle_ack(self, wire: int, now: float) -> None:
         base = self._base
@@ -258,6 +256,11 @@ class Sender(Machine):
         self._next = index
 
     # Time.
+
+    def stood_still(self, seconds: float) -> None:
+        """As every machine; and what is on its way is not measured."""
+        super().stood_still(seconds)
+        self._resent_to = max(self._resent_to, self._high)
 
     def next_deadline(self) -> float:
         """When `handle_deadline` wants to be called: never while it is our own file that keeps us waiting."""

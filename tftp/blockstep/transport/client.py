@@ -141,7 +141,7 @@ def _report_errors(asking: socket.socket, wanted: bool) -> None:
 class _Asking:
     """The socket from which we ask, connected to nobody yet, and who notes what it carries.
 
-    `hindrance` is why the server could not be reached when it was last tried, None if nothing is known of that.
+    `hindrance` is why the server could not be reached when that was last known, None if nothing is known of it.
     """
 
     sock: socket.socket
@@ -160,7 +160,6 @@ class _Asking:
 
     def send(self, packet: bytes, server: SocketAddress) -> None:
         """Send one datagram. TransferFailed (PEER_GONE) when it is known that nobody can be reached."""
-        self.hindrance = None
         if self.recorder is not None:
             self.recorder.sent(self.sock, server, packet)
         for may_be_of_another in (True, False):  # what ICMP has said of an earlier packet comes first
@@ -168,6 +167,7 @@ class _Asking:
                 self.sock.sendto(packet, server)
             except OSError as error:
                 if error.errno in _NO_WAY and may_be_of_another:
+                    self._forget_messages()
                     continue
                 if error.errno in _NO_WAY:
                     raise _unreachable(error) from None
@@ -196,9 +196,14 @@ class _Asking:
         if self.impatient:
             raise _unreachable(error) from None
         self.hindrance = error
-        with contextlib.suppress(OSError):  # as long as the message waits there, poll would not
-            while True:
-                self.sock.recvmsg(0, 0, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+        self._forget_messages()
+
+    def _forget_messages(self) -> None:
+        """What ICMP has said; as long as that waits, poll would not. Only where there is such a queue (Linux)."""
+        flag = getattr(socket, "MSG_ERRQUEUE", None)
+        with contextlib.suppress(OSError):
+            while flag is not None:
+                self.sock.recvmsg(0, 0, flag | socket.MSG_DONTWAIT)
 
 
 def _unreachable(why: OSError) -> TransferFailed:

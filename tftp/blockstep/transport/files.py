@@ -3,8 +3,8 @@
 A *source* is read strictly forward into the payload slots of a ring and is never read twice: a resend comes from the
 ring. A *sink* takes the bytes in order; its target is there, whole, after `commit`, and was never touched after
 `abort`. Both block, and both turn every operating system error into `TransferFailed` with a sentence that may go to the
-peer. Known here: files, pipes and netascii. Not known: blocks, windows, names from the network, and how a file comes
-to exist at once (that is `atomic`).
+peer. Known here: files and netascii. Not known: blocks, windows, names from the network, pipes (they are in `pipes`),
+and how a file comes to exist at once (that is `atomic`).
 
 The promise about reading: a file that is changed in place while it is sent ends in an error, never in a normal end. A
 TFTP transfer ends with a block shorter than the others (RFC 1350 section 6), and such a block can only come from a
@@ -14,7 +14,6 @@ read that came out short; so the check is made inside that read, before its byte
 from __future__ import annotations
 
 import os
-import select
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import Protocol, runtime_checkable
 from blockstep.protocol.errors import End, ErrorCode, LocalError, TransferFailed
 from blockstep.protocol.netascii import Decoder, Encoder
 from blockstep.transport.atomic import AtomicFileSink, sweep_leftovers
-from blockstep.transport.vectored import read_failed, read_fully, wait_until_ready, write_failed, write_fully
+from blockstep.transport.pipes import StreamSink, StreamSource
+from blockstep.transport.vectored import read_failed, read_fully, write_failed
 
 __all__ = [
     "AtomicFileSink",
@@ -64,7 +64,7 @@ class Unsteady(Source, Protocol):
     """A source that may let its reader wait: somebody is still making what it gives."""
 
     def ready_bytes(self, wanted: int, wait_s: float = 0.0) -> int:
-        """How much of `wanted` can be read without waiting, after at most one pause of `wait_s`.
+        """How much of `wanted` can be read without waiting, or in `wait_s` altogether.
 
         `wanted` where that much is there or where the end is known to be nearer. TransferFailed as `readv`.
         """
@@ -210,69 +210,6 @@ def _path_of(fd: int) -> str | None:
         return None
 
 
-class StreamSource:
-    """Standard input, a pipe or a device: read forward until it ends, waiting for full views. The size is not known."""
-
-    size_bytes = None
-
-    def __init__(self, fd: int, *, owned: bool = False) -> None:
-        self._fd = fd
-        self._owned = owned
-        self._ended = False
-        self._ahead = bytearray()  # read before anybody had room for it
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLIN)
-
-    def ready_bytes(self, wanted: int, wait_s: float = 0.0) -> int:
-        """What the writer has brought, or `wanted` after its end; see `Unsteady`."""
-        try:
-            while not self._ended and len(self._ahead) < wanted and self._poll.poll(wait_s * 1000):
-                got = os.read(self._fd, wanted - len(self._ahead))
-                self._ended = not got
-                self._ahead += got
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise read_failed(error) from None
-        return wanted if self._ended else min(wanted, len(self._ahead))
-
-    def readv(self, views: Sequence[memoryview]) -> int:
-        """Fill `views`, waiting for the writer; see `Source.readv`."""
-        try:
-            return read_fully(self._read, views)
-        except OSError as error:
-            raise read_failed(error) from None
-
-    def close(self) -> None:
-        """Close the descriptor if it is owned; may be called twice."""
-        owned, self._owned = self._owned, False
-        if owned:
-            os.close(self._fd)
-
-    def _read(self, batch: Sequence[memoryview], _done: int) -> int:
-        if self._ahead:
-            return self._from_ahead(batch)
-        # A terminal would go on after its end-of-file; the transfer does not.
-        while not self._ended:
-            try:
-                got = os.readv(self._fd, batch)
-            except BlockingIOError:
-                wait_until_ready(self._fd, select.POLLIN)
-                continue
-            self._ended = not got
-            return got
-        return 0
-
-    def _from_ahead(self, batch: Sequence[memoryview]) -> int:
-        done = 0
-        for view in batch:
-            part = self._ahead[done : done + len(view)]
-            view[: len(part)] = part
-            done += len(part)
-        del self._ahead[:done]
-        return done
-
-
 class NetasciiSource:
     """Another source as netascii (RFC 764, RFC 1350 section 1). Its wire size is known only at the end: it has none."""
 
@@ -294,6 +231,7 @@ class NetasciiSource:
             if not ready:
                 break
             self._encode(ready)
+            wait_s = 0.0
         return wanted if self._ended else min(wanted, len(self._encoded))
 
     def readv(self, views: Sequence[memoryview]) -> int:
@@ -331,43 +269,6 @@ class NetasciiSource:
         self._ended = got < len(chunk)
         encoded = self._encoder.encode(chunk[:got]) + (self._encoder.finish() if self._ended else b"")
         self._encoded = memoryview(bytes(self._encoded) + encoded) if self._encoded else memoryview(encoded)
-
-
-class StreamSink:
-    """Standard output, a pipe or a device. What went through it cannot be taken back: `abort` only lets go."""
-
-    def __init__(self, fd: int, *, owned: bool = False) -> None:
-        self._fd = fd
-        self._owned = owned
-        self.bytes_written = 0
-
-    def writev(self, views: Sequence[memoryview]) -> None:
-        """Write all of `views`. Raises TransferFailed (End.LOCAL_WRITE), also when the reader is gone."""
-        try:
-            self.bytes_written += write_fully(self._write, views)
-        except OSError as error:
-            self.abort()
-            raise write_failed(error) from None
-
-    def commit(self) -> None:
-        """Let go of the descriptor; the bytes are with their reader."""
-        self._close()
-
-    def abort(self) -> None:
-        """Let go of the descriptor."""
-        self._close()
-
-    def _close(self) -> None:
-        owned, self._owned = self._owned, False
-        if owned:
-            os.close(self._fd)
-
-    def _write(self, batch: Sequence[memoryview], _done: int) -> int:
-        while True:
-            try:
-                return os.writev(self._fd, batch)
-            except BlockingIOError:
-                wait_until_ready(self._fd, select.POLLOUT)
 
 
 class NetasciiSink:

@@ -230,16 +230,16 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
                 now = clock()
                 receiver.settled(now)  # first: whatever interrupts us from here on cannot take the file back
                 pump.deliver(now)
+        now = pump.resume(now)
+        if now >= pump.chores_at and not receiver.finished:  # what has come was taken: it may have waited for us
+            pump.chores(now, receiver.stats.payload_bytes)
         if receiver.finished:
             return
-        now = pump.resume(now)
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:
             endpoint.send(packet)
         if (wire := receiver.poll_ack(now)) is not None:
             ack[2], ack[3] = wire >> 8, wire & 0xFF
             endpoint.send(ack)
-        if now >= pump.chores_at:  # not before what has come was taken: it may have waited for us
-            pump.chores(now, receiver.stats.payload_bytes)
         got, stride = endpoint.receive(memory, pump.wait_s(now))
         now = clock()
         if got < 0:

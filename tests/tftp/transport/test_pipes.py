@@ -207,3 +207,69 @@ def test_a_pause_is_bounded(pipe: Pipe) -> None:
     started_at = time.monotonic()
     assert source.ready_bytes(8, 0.05) == 0
     assert time.monotonic() - started_at >= 0.05
+
+
+class Trickle:
+    """An input that always has one byte more, a millisecond later, and the clock for that."""
+
+    now = 1000.0
+
+    def poll(self, milliseconds: float) -> bool:
+        self.now += 0.001
+        return milliseconds > 0
+
+    def read(self, _fd: int, _most: int) -> bytes:
+        return b"x"
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_an_input_that_trickles_is_handed_on_in_time(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, trickle = pipe.source(), Trickle()
+    monkeypatch.setattr(source, "_poll", trickle)
+    for module in ("os", "time"):
+        monkeypatch.setattr(f"blockstep.transport.pipes.{module}", trickle)
+    assert 4 <= source.ready_bytes(1000, 0.005) <= 6
+
+
+def test_no_round_trip_is_measured_across_a_stall() -> None:
+    """The answer has waited for us, and what is left of the time would be a round trip of nothing."""
+    sender = make_sender(Agreed(blksize=8))
+    sender.timer = timer = ResendTimer()
+    sender.loaded(0, 2, 11)
+    assert sender.poll_send(1000.0, 64) is not None
+    sender.stood_still(0.12)
+    sender.handle_datagram(memoryview(ack_bytes(1)), 1000.12)
+    measured = [timer.srtt_s]
+    assert sender.poll_send(1000.12, 64) is not None
+    sender.handle_datagram(memoryview(ack_bytes(2)), 1000.22)
+    assert [*measured, timer.srtt_s] == [None, pytest.approx(0.1)]
+    assert sender.stats.resends == 0
+
+
+class LateDally(Endpoint):
+    """A peer that says something superfluous when the time to dally is over, by a clock that the test owns."""
+
+    now = 1000.0
+    said: tuple[bytes, ...] = (b"\0\3\0\1the end", b"\0\6blksize\x008\0")
+
+    def receive(self, memory: bytearray, wait_s: float) -> tuple[int, int]:
+        if not self.said:
+            return -1, 0
+        packet, *rest = self.said
+        if len(self.said) == 1:
+            self.now += wait_s + 0.06
+        self.said = tuple(rest)
+        memory[: len(packet)] = packet
+        return len(packet), len(packet)
+
+
+def test_who_is_heard_when_the_dallying_is_over_changes_nothing() -> None:
+    sink = MemorySink()
+    with pair() as (ours, _peer):
+        endpoint = LateDally(ours)
+        receiver = make_receiver(Agreed(blksize=8), timer=ResendTimer())
+        receiver._progress_at = receiver._wait_from = endpoint.now
+        run_receiver(Pump(endpoint, receiver, clock=lambda: endpoint.now), receiver, sink)
+    assert (sink.committed, receiver.delivered, receiver.finished) == (True, True, True)
