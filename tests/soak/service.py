@@ -73,11 +73,11 @@ class Tally:
     children_killed: int = 0
     moved_bytes: int = 0
 
-    def note(self, errand: Errand, verdict: Verdict) -> None:
-        """One errand is over."""
+    def note(self, errand: Errand, verdict: Verdict, said: bytes) -> None:
+        """One errand is over, and what its program has said."""
         self.verdicts.setdefault(errand.client, Counter())[verdict.value] += 1
         if verdict is Verdict.WRONG:
-            self.wrong.append(" ".join(errand.argv))
+            self.wrong.append(f"{' '.join(errand.argv)} claims success and says {said[-500:]!r}")
 
 
 @click.command()
@@ -198,7 +198,7 @@ class _Soak:
     def _end(self, running: Running, verdict: Verdict) -> None:
         errand = running.errand
         self._running.remove(running)
-        self.tally.note(errand, verdict)
+        self.tally.note(errand, verdict, running.said.read_bytes())
         for path in (running.said, errand.local):
             path.unlink(missing_ok=True)
         if verdict is Verdict.DONE and errand.is_put:

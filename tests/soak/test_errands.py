@@ -23,6 +23,7 @@ def is_upload_of(errand: Errand, client: str) -> bool:
         (0, b"", True, Verdict.DONE),
         (0, b"", False, Verdict.WRONG),
         (0, b"up-1  100% |****|\ntftp: timeout\n", False, Verdict.FAILED),
+        (0, b"up-1  100% |****|\ntftp: server error: (5) unknown transfer ID\n", False, Verdict.FAILED),
         (1, b"", False, Verdict.FAILED),
     ],
 )
