@@ -16,7 +16,7 @@ import click
 
 from blockstep.exits import ExitCode
 from blockstep.protocol.errors import LocalError
-from blockstep_lab.link_params import Phrase
+from blockstep_lab.link_params import parsed
 from blockstep_server.params import SIZE
 
 __all__ = ["compare"]
@@ -41,7 +41,7 @@ _OPTIONS: Final = (
     click.option("--delay", default="5ms", show_default=True, metavar="LIST", help="One way."),
     click.option("--rate", default="50mbit", show_default=True, metavar="RATE",
         help="The bottleneck's rate, or none."),
-    click.option("--link", "links", multiple=True, type=Phrase(str.strip), metavar="NAME|WORDS",
+    click.option("--link", "links", multiple=True, type=parsed(str.strip), metavar="NAME|WORDS",
         help="A link by its name (see `blockstep link --links`) or in netem's words; repeatable. "
         "Instead of --loss and --delay, unless these are given too."),
     click.option("--transport", default="udp,tcp,unix,loopback", show_default=True, metavar="LIST",

@@ -15,35 +15,22 @@ from blockstep_lab.conditions import Conditions
 from blockstep_lab.links import LINKS, parse_link
 from blockstep_lab.rules import Rule
 from blockstep_lab.words import WordsError
+from blockstep_server.params import Word
 
 __all__ = ["LinkCommand", "Phrase", "both_conditions", "link_options", "parsed"]
 
-_T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Phrase(click.ParamType[Any]):
+class Phrase(Word):
     """A value of several words: where the environment holds more than one of them, `;` stands between, not a blank."""
 
-    name = "words"
     envvar_list_splitter = ";"
 
-    def __init__(self, parse: Callable[[str], object]) -> None:
-        self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse text; a value that is none any more (a default) is taken as it is."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except WordsError as error:
-            self.fail(str(error), param, ctx)
-
-
-def parsed(parse: Callable[[str], _T]) -> Phrase:
+def parsed(parse: Callable[[str], object]) -> Phrase:
     """An option's type around a parser that raises `WordsError`; click adds the option's name to the error."""
-    return Phrase(parse)
+    return Phrase("words", parse)
 
 
 class LinkCommand(click.Command):

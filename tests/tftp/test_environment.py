@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from blockstep.cli import cli
 from blockstep.environment import name_variables
 from blockstep_lab.conditions import Conditions
-from blockstep_lab.link_params import Phrase
+from blockstep_lab.link_params import parsed
 
 
 def options(command: click.Command, *names: str) -> Iterator[tuple[str, click.Option]]:
@@ -47,7 +47,7 @@ def command() -> click.Command:
     @click.option("-W", "quick", is_flag=True)
     @click.option("--bind", "binds", multiple=True)
     @click.option("--unix", multiple=True, type=click.Path(path_type=Path))
-    @click.option("--rule", "rules", multiple=True, type=Phrase(Conditions.parse))
+    @click.option("--rule", "rules", multiple=True, type=parsed(Conditions.parse))
     @click.option("--own", envvar="MY_OWN")
     @click.option("--none", allow_from_autoenv=False)
     def command(**words: object) -> None:
