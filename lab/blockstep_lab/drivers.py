@@ -65,7 +65,7 @@ class SendDriver(Driver):
     def in_last_window(self) -> bool:
         """All that came before the last window has been acknowledged by a peer that has answered."""
         machine = self.sender
-        rest = len(self.content) - machine.acknowledged_bytes
+        rest = len(self.content) - machine.stats.payload_bytes
         return machine.proven and rest < machine.agreed.windowsize * machine.agreed.blksize
 
     def flush(self, now: float) -> list[bytes]:

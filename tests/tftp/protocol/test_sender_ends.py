@@ -126,7 +126,7 @@ def test_progress_is_told_in_bytes_of_the_file() -> None:
     sender, seen = play.driver.sender, []
     for script in ("-> DATA 1 2", "<- ACK 1\n-> DATA 2 3", "<- ACK 3\n== done"):
         play.play(script)
-        seen.append(sender.acknowledged_bytes)
+        seen.append(sender.stats.payload_bytes)
     assert seen == [0, 8, 21]
 
 

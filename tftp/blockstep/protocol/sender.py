@@ -74,11 +74,6 @@ class Sender(Machine):
         ahead = self._loaded - self._base + 1
         return self._last is None and (2 * ahead <= self.arena.slots or ahead < self._window)
 
-    @property
-    def acknowledged_bytes(self) -> int:
-        """Bytes of payload that the peer has acknowledged."""
-        return self.stats.payload_bytes
-
     def room(self) -> tuple[int, int]:
         """The free run of the ring that is to be loaded next, as (first slot, number of slots)."""
         slots = self.arena.slots

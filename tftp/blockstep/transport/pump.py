@@ -87,11 +87,11 @@ class Pump:
         """How long the endpoint may wait for the peer."""
         return min(self.machine.next_deadline(), self._expires_at) - now
 
-    def chores(self, now: float, done_bytes: int) -> None:
+    def chores(self, now: float) -> None:
         """What is due now and then: the report, strays, the total time."""
         self.chores_at = now + REPORT_EVERY_S
         if self._progress is not None:
-            self._progress(done_bytes, self.machine.stats.resends)
+            self._progress(self.machine.stats.payload_bytes, self.machine.stats.resends)
         self.endpoint.answer_strays()
         if now >= self.machine.next_deadline() and not self.machine.finished:
             self.machine.handle_deadline(now)  # a peer that talks without end must not keep the deadline away
@@ -186,7 +186,7 @@ def _send_all(pump: Pump, sender: Sender, source: Source) -> None:  # hot path
         elif now >= sender.next_deadline():
             sender.handle_deadline(now)
         if now >= pump.chores_at:
-            pump.chores(now, sender.acknowledged_bytes)
+            pump.chores(now)
     pump.deliver(now)
 
 
@@ -232,7 +232,7 @@ def _receive_all(pump: Pump, receiver: Receiver, intake: _Intake, first: bytes) 
                 pump.deliver(now)
         now = pump.resume(now)
         if now >= pump.chores_at and not receiver.finished:  # what has come was taken: it may have waited for us
-            pump.chores(now, receiver.stats.payload_bytes)
+            pump.chores(now)
         if receiver.finished:
             return
         if receiver.state is State.OFFERED and (packet := receiver.poll_opening(now)) is not None:
